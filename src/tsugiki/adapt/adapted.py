@@ -1,0 +1,247 @@
+"""A base with adapters attached by hooks: it is never edited, and detaching restores it exactly."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tsugiki.adapt.bank import Bank
+from tsugiki.adapt.form import Form
+from tsugiki.adapt.gate import Gate, TaskGate
+from tsugiki.base.anatomy import RESIDUAL, Anatomy
+from tsugiki.base.suffix import layers_of, trunk
+from tsugiki.errors import RoutingError
+
+Route = str | tuple[str | None, ...] | None
+
+
+@dataclass(frozen=True)
+class Graft:
+    """One module of an adapter: its form and the site where it stands."""
+
+    layer: int
+    site: str
+    form: Form
+
+
+@dataclass
+class _Context:
+    """The route of the forward pass that is running; owned by one adapted model, never global."""
+
+    chosen: Route = None
+    depth: int = 0
+    running: Route = None
+    replayed: list[Route] = field(default_factory=list)
+
+    def route(self) -> Route:
+        if self.replayed:
+            return self.replayed[-1]
+        if self.depth == 0 and self.chosen is not None:
+            # Somebody reruns a part of a forward pass that we did not see begin: which route it had is not known.
+            raise RoutingError("routing.recompute")
+        return self.running
+
+
+class AdaptedModel:
+    """A model with named adapters, of which one acts on a batch, or one on each row.
+
+    Args:
+        model: the base.
+        anatomy: of the base.
+        gate: decides the routing where rows name different adapters.
+    """
+
+    def __init__(self, model: nn.Module, anatomy: Anatomy, gate: Gate | None = None) -> None:
+        self.model = model
+        self.anatomy = anatomy
+        self.gate = gate or TaskGate()
+        self.banks: dict[tuple[int, str], Bank] = {}
+        self._grafts: dict[str, list[Graft]] = {}
+        self._context = _Context()
+        self._hooks: list[torch.utils.hooks.RemovableHandle] = []
+
+    @property
+    def names(self) -> list[str]:
+        """Adapters that are attached."""
+        return list(self._grafts)
+
+    def attach(self, name: str, grafts: Sequence[Graft], params: Mapping[str, Tensor] | None = None, seed: int = 0) -> None:
+        """Attach an adapter.
+
+        Args:
+            name: what `using` calls it.
+            grafts: its modules.
+            params: trained tensors by `LAYER.SITE.PARAMETER`; fresh ones where None.
+            seed: of fresh tensors.
+
+        Raises:
+            RoutingError: the name is taken.
+            BaseModelError: a site does not exist.
+        """
+        if name in self._grafts:
+            raise RoutingError("routing.name_taken", name=name)
+        sites = [self.anatomy.site(graft.layer, graft.site) for graft in grafts]
+        if not self._hooks:
+            self._watch_forward()
+        # In the order of the layers, so that an adapter's tensors do not depend on the order of its list.
+        generator = torch.Generator().manual_seed(seed)
+        for graft, site in sorted(zip(grafts, sites, strict=True), key=lambda pair: (pair[0].layer, pair[0].site)):
+            fresh = graft.form.init(site.in_width, site.out_width, generator)
+            wanted = {p: params[f"{graft.layer}.{graft.site}.{p}"] for p in fresh} if params is not None else fresh
+            device = next(self.model.parameters()).device
+            self._bank(graft.layer, graft.site).put(name, graft.form, {p: t.float().to(device) for p, t in wanted.items()})
+        self._grafts[name] = list(grafts)
+
+    def remove(self, name: str) -> None:
+        """Take one adapter away."""
+        self._known(name)
+        del self._grafts[name]
+        for bank in self.banks.values():
+            bank.drop(name)
+        if self._context.chosen == name:
+            self._context.chosen = None
+
+    def detach(self) -> nn.Module:
+        """Take all adapters and hooks away and give the base back as it was."""
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks.clear()
+        self.banks.clear()
+        self._grafts.clear()
+        self._context = _Context()
+        return self.model
+
+    def tensors(self, name: str) -> dict[str, Tensor]:
+        """Parameters of one adapter by `LAYER.SITE.PARAMETER`."""
+        self._known(name)
+        return {
+            f"{layer}.{site}.{key}": tensor
+            for (layer, site), bank in sorted(self.banks.items())
+            if name in bank.names
+            for key, tensor in bank.params(name).items()
+        }
+
+    @contextmanager
+    def using(self, names: str | Sequence[str | None] | None) -> Iterator[nn.Module]:
+        """Within the block one adapter acts on every row, or each row has its own.
+
+        Args:
+            names: an adapter; one for each row of the batches that follow, None for the base alone; or None.
+
+        Raises:
+            RoutingError: an adapter is not attached.
+        """
+        route: Route = names if names is None or isinstance(names, str) else tuple(names)
+        for name in {route} if isinstance(route, str) else set(route or ()):
+            if name is not None:
+                self._known(name)
+        before, self._context.chosen = self._context.chosen, route
+        try:
+            yield self.model
+        finally:
+            self._context.chosen = before
+
+    def train(self, mode: bool = True, dropout: float = 0.0) -> None:
+        """Switch module dropout on or off; the base stays in `eval()`."""
+        for bank in self.banks.values():
+            bank.train(mode)
+            bank.dropout = dropout
+
+    def _known(self, name: str) -> None:
+        if name not in self._grafts:
+            raise RoutingError("routing.unknown", name=name, allowed=", ".join(self._grafts) or "-")
+
+    def _bank(self, layer: int, site_name: str) -> Bank:
+        if (layer, site_name) not in self.banks:
+            site = self.anatomy.site(layer, site_name)
+            bank = Bank(site).eval()
+            target = layers_of(self.model, self.anatomy)[layer].get_submodule(site.path)
+            self._hooks.append(target.register_forward_hook(self._acting(bank), with_kwargs=True))
+            self.banks[layer, site_name] = bank
+        return self.banks[layer, site_name]
+
+    def _acting(self, bank: Bank) -> Callable[..., Any]:
+        site = bank.site
+
+        def act(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
+            route = self._context.route()
+            if route is None or (isinstance(route, str) and route not in bank.forms):
+                return None
+            whole = output if isinstance(output, Tensor) else output[0]
+            # Some blocks (experts, GPT-2's and T5's attention) see tokens without their batch: nothing to route by row.
+            x = args[0] if args else next(iter(kwargs.values()))
+            y = whole[..., site.start : site.start + site.out_width] if site.fused else whole
+            if isinstance(route, str):
+                delta = bank.everywhere(route, x, y)
+            else:
+                if len(route) != y.shape[0]:
+                    raise RoutingError("routing.rows", found=len(route), allowed=y.shape[0])
+                routing = self.gate.route(route, bank.names)
+                if routing.is_null:
+                    return None
+                delta = bank.routed(routing, x, y)
+            if site.fused:
+                after = whole.shape[-1] - site.start - site.out_width
+                delta = nn.functional.pad(delta, (site.start, after))
+            changed = whole + delta
+            return changed if isinstance(output, Tensor) else (changed, *output[1:])
+
+        return act
+
+    def _watch_forward(self) -> None:
+        context, root = self._context, trunk(self.model)
+
+        def begin(_: nn.Module, __: Any) -> None:
+            if context.depth == 0:
+                context.running = context.chosen
+            context.depth += 1
+
+        def end(_: nn.Module, __: Any, ___: Any) -> None:
+            context.depth -= 1
+
+        self._hooks.append(root.register_forward_pre_hook(begin))
+        self._hooks.append(root.register_forward_hook(end, always_call=True))
+        for layer in layers_of(self.model, self.anatomy):
+            if hasattr(layer, "gradient_checkpointing"):
+                self._hooks.extend(_bind_checkpoint(layer, context))
+
+
+def _bind_checkpoint(layer: Any, context: _Context) -> list[torch.utils.hooks.RemovableHandle]:
+    """Let a layer that is recomputed in `backward()` run under the route of its own forward pass.
+
+    Without this a route that changed in between gives wrong gradients, silently.
+    """
+    own: list[Any] = []
+
+    def begin(_: nn.Module, __: Any) -> None:
+        if layer.gradient_checkpointing:
+            own.append(layer._gradient_checkpointing_func)
+            layer._gradient_checkpointing_func = _replaying(own[-1], context)
+
+    def end(_: nn.Module, __: Any, ___: Any) -> None:
+        if own:
+            layer._gradient_checkpointing_func = own.pop()
+
+    return [layer.register_forward_pre_hook(begin), layer.register_forward_hook(end, always_call=True)]
+
+
+def _replaying(checkpoint: Callable[..., Any], context: _Context) -> Callable[..., Any]:
+    def run(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        route = context.running
+
+        def bound(*inner: Any, **named: Any) -> Any:
+            context.replayed.append(route)
+            try:
+                return function(*inner, **named)
+            finally:
+                context.replayed.pop()
+
+        return checkpoint(bound, *args, **kwargs)
+
+    return run
+
+
+__all__ = ["RESIDUAL", "AdaptedModel", "Graft", "Route"]

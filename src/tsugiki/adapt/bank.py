@@ -1,0 +1,67 @@
+"""All modules of one site."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from tsugiki.adapt.form import Form
+from tsugiki.adapt.routing import Routing
+from tsugiki.base.anatomy import Site
+
+
+class Bank(nn.Module):
+    """The modules that stand at one site, one for each adapter that has one there.
+
+    Args:
+        site: where the bank stands.
+    """
+
+    def __init__(self, site: Site) -> None:
+        super().__init__()
+        self.site = site
+        self.forms: dict[str, Form] = {}
+        self.stacks = nn.ModuleDict()
+        self.dropout: float = 0.0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Adapter that owns each module, in the order of the module numbers."""
+        return tuple(self.forms)
+
+    def put(self, name: str, form: Form, params: Mapping[str, Tensor]) -> None:
+        """Add the module of one adapter, or exchange it."""
+        self.forms[name] = form
+        # A prefix, since an adapter may be called like a method of ModuleDict.
+        self.stacks[f"of {name}".replace(".", "·")] = nn.ParameterDict({k: nn.Parameter(v) for k, v in params.items()})
+
+    def drop(self, name: str) -> None:
+        """Take the module of one adapter away, where it has one."""
+        if self.forms.pop(name, None) is not None:
+            del self.stacks[f"of {name}".replace(".", "·")]
+
+    def params(self, name: str) -> dict[str, Tensor]:
+        """Parameters of one adapter's module."""
+        stack = self.stacks[f"of {name}".replace(".", "·")]
+        assert isinstance(stack, nn.ParameterDict)
+        return dict(stack.items())
+
+    def everywhere(self, name: str, x: Tensor, y: Tensor) -> Tensor:
+        """The change when one adapter acts on every row: (B, S, I) and (B, S, O) to (B, S, O)."""
+        delta = self.forms[name].delta(self.params(name), x, y)
+        if self.training and self.dropout:
+            # Whole modules, row by row: what is left must do without its neighbours, as in a leave-one-out audit.
+            kept = torch.rand(delta.shape[0], 1, 1, device=delta.device) >= self.dropout
+            delta = delta * (kept / (1.0 - self.dropout)).to(delta.dtype)
+        return delta
+
+    def routed(self, routing: Routing, x: Tensor, y: Tensor) -> Tensor:
+        """The change under a routing whose rows are the sequences of the batch.
+
+        One module after the other: the specification that any quicker dispatch has to equal.
+        """
+        total = torch.zeros_like(y)
+        for module, rows, weights in routing.groups():
+            delta = self.everywhere(self.names[module], x[rows], y[rows])
+            total = total.index_add(0, rows.to(y.device), delta * weights.to(delta)[:, None, None])
+        return total

@@ -1,0 +1,55 @@
+"""The contract of a form: the mathematical shape of one module."""
+
+import math
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from tsugiki.family import Family
+from tsugiki.spec import Spec
+
+
+class Form(Spec):
+    """What a module computes, as frozen data and pure functions of its parameters.
+
+    Every form is written as a change that is zero when fresh, so weight decay on its parameters is decay on the change.
+    """
+
+    kind: str
+    # Whether a trained module can be written as a change of the site's weight matrix.
+    is_linear: ClassVar[bool] = False
+
+    def shapes(self, in_width: int, out_width: int) -> dict[str, tuple[int, ...]]:
+        """Shape of each parameter of one module at a site with I inputs and O outputs."""
+        raise NotImplementedError(type(self).__name__)
+
+    def init(self, in_width: int, out_width: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """Parameters of a fresh module, float32; its delta is exactly zero."""
+        raise NotImplementedError(type(self).__name__)
+
+    def delta(self, params: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+        """What the module adds to its site.
+
+        Args:
+            params: of one module (shapes as given), or of one module per sequence (B in front of each shape).
+            x: what the site reads, (B, S, I).
+            y: what the site returns, (B, S, O).
+
+        Returns:
+            The change of `y`, (B, S, O).
+        """
+        raise NotImplementedError(type(self).__name__)
+
+    def num_params(self, in_width: int, out_width: int) -> int:
+        """Number of parameters of one module."""
+        return sum(math.prod(shape) for shape in self.shapes(in_width, out_width).values())
+
+
+FORMS: Family[Form] = Family("tsugiki.adapt.forms", Form)
+
+
+def uniform(shape: tuple[int, ...], fan_in: int, generator: torch.Generator) -> Tensor:
+    """Values even in +-1/sqrt(fan_in), as torch initialises a linear layer."""
+    bound = 1.0 / math.sqrt(fan_in)
+    return torch.empty(shape).uniform_(-bound, bound, generator=generator)

@@ -1,0 +1,38 @@
+"""Low-rank change of a projection (LoRA, Hu et al. 2021), scaled for its rank (rsLoRA, Kalajdzievski 2023)."""
+
+import math
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field, PositiveInt
+from torch import Tensor
+
+from tsugiki.adapt.form import Form, uniform
+
+
+class LowRank(Form):
+    """`delta = alpha / sqrt(rank) * x A B`.
+
+    Args:
+        rank: r, width of the bottleneck.
+        alpha: strength of the change; `alpha / sqrt(rank)` keeps it alike over ranks.
+    """
+
+    kind: Literal["low_rank"] = "low_rank"
+    rank: PositiveInt = 8
+    alpha: float = Field(default=8.0, gt=0)
+    is_linear: ClassVar[bool] = True
+
+    def shapes(self, in_width: int, out_width: int) -> dict[str, tuple[int, ...]]:
+        """`down` (I, r) and `up` (r, O)."""
+        return {"down": (in_width, self.rank), "up": (self.rank, out_width)}
+
+    def init(self, in_width: int, out_width: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """`down` random, `up` zero."""
+        down = uniform((in_width, self.rank), in_width, generator)
+        return {"down": down, "up": torch.zeros(self.rank, out_width)}
+
+    def delta(self, params: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+        """`alpha / sqrt(rank) * x A B`, (B, S, O)."""
+        narrow = x @ params["down"].to(x.dtype)
+        return (narrow @ params["up"].to(x.dtype)) * (self.alpha / math.sqrt(self.rank))

