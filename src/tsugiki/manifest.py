@@ -1,0 +1,161 @@
+"""What a package says of itself: `adapter.json`.
+
+Torch-free: forms and readers are kept as opaque `{kind, ...}` and validated when they are loaded. The manifest's bytes
+are canonical, so its sha256 is the digest of the package: it names the digest of every tensor.
+"""
+
+import hashlib
+import json
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+from tsugiki.errors import PackageError
+from tsugiki.spec import Spec, canonical
+
+SCHEMA_VERSION = 1
+
+
+class BaseFacts(Spec):
+    """The base that a package belongs to.
+
+    Args:
+        name: how it was called when the adapter was trained.
+        architecture: class name of the model.
+        num_layers: L of the whole base.
+        width: d of the residual stream.
+        layer_digests: of the embeddings and of each layer, lowest first.
+        tokenizer_digest: of the tokenizer.
+    """
+
+    name: str
+    architecture: str
+    num_layers: int
+    width: int
+    layer_digests: tuple[str, ...]
+    tokenizer_digest: str
+
+
+class ModuleFacts(Spec):
+    """One module: where it stands and its form, `{kind, ...}`."""
+
+    layer: int
+    site: str
+    form: dict[str, Any]
+
+
+class Placement(Spec):
+    """Sites, ranks, boundary and exit together.
+
+    Args:
+        boundary: first adapted layer; `exit` where there are no modules.
+        exit: first layer that is not run; 0 where no language model is needed.
+        modules: all modules.
+    """
+
+    boundary: int
+    exit: int
+    modules: tuple[ModuleFacts, ...] = ()
+
+
+class HeadFacts(Spec):
+    """What turns states and words into scores.
+
+    Args:
+        states: states that are read, ascending; empty where only the words count.
+        reader: `{kind, ...}`, how tokens are pooled.
+        words: `{...}` of the lexical features, None where they are not used.
+        words_share: weight of the lexical scores against those of the states (0..1).
+    """
+
+    states: tuple[int, ...] = ()
+    reader: dict[str, Any] = Field(default_factory=lambda: {"kind": "mean"})
+    words: dict[str, Any] | None = None
+    words_share: float = 0.0
+
+
+class DataFacts(Spec):
+    """Which rows an adapter saw, without a word of them.
+
+    Args:
+        digest: of the training rows.
+        num_train: rows trained on.
+        num_validation: rows held out.
+        class_counts: training rows of each label.
+    """
+
+    digest: str
+    num_train: int
+    num_validation: int
+    class_counts: dict[str, int]
+
+
+class Manifest(Spec):
+    """A package in one file.
+
+    Args:
+        schema_version: of this format.
+        name: of the adapter.
+        tsugiki_version: that wrote it.
+        task: `{kind, labels, max_length}`.
+        base: the base it belongs to.
+        placement: where its modules stand.
+        head: what reads them.
+        variant: which candidate won, such as `suffix 4/6`.
+        training: the configuration of the run, with its seed.
+        data: the rows.
+        metrics: scores and costs, `{name: number}`.
+        candidates: every candidate of the race with its score and cost.
+        licence: SPDX expression of the adapter.
+        usage_terms: what else its user must keep to.
+        parents: digests of the packages it came from.
+        tensors: sha256 of each tensor's bytes, by name.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    name: str
+    tsugiki_version: str
+    task: dict[str, Any]
+    base: BaseFacts
+    placement: Placement
+    head: HeadFacts
+    variant: str
+    training: dict[str, Any]
+    data: DataFacts
+    metrics: dict[str, float]
+    candidates: tuple[dict[str, Any], ...] = ()
+    licence: str | None = None
+    usage_terms: str | None = None
+    parents: tuple[str, ...] = ()
+    tensors: dict[str, str] = Field(default_factory=dict)
+
+    def to_bytes(self) -> bytes:
+        """Canonical JSON."""
+        return canonical(self.model_dump(mode="json"))
+
+    def digest(self) -> str:
+        """Digest of the package: sha256 of `to_bytes()`, as hexadecimal."""
+        return hashlib.sha256(self.to_bytes()).hexdigest()
+
+    @classmethod
+    def from_bytes(cls, content: bytes, *, path: object) -> "Manifest":
+        """Read a manifest.
+
+        Raises:
+            PackageError: not JSON, another schema, unknown or missing fields, or bytes that are not canonical.
+        """
+        try:
+            values = json.loads(content)
+        except ValueError as error:
+            raise PackageError("package.not_json", path=path, reason=error) from error
+        found = values.get("schema_version") if isinstance(values, dict) else None
+        if found != SCHEMA_VERSION:
+            raise PackageError("package.schema", path=path, found=found, allowed=SCHEMA_VERSION)
+        try:
+            manifest = cls.model_validate(values)
+        except ValidationError as error:
+            faults = "; ".join(f"{'.'.join(map(str, f['loc']))}: {f['msg']}" for f in error.errors())
+            raise PackageError("package.fields", path=path, faults=faults) from None
+        if manifest.to_bytes() != content:
+            raise PackageError("package.not_canonical", path=path)
+        return manifest
