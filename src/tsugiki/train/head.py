@@ -1,0 +1,87 @@
+"""The head before any training: a regularised logistic regression on pooled states.
+
+Multinomial cross-entropy with an L2 penalty on standardised features, solved by L-BFGS for a falling series of
+penalties, each started from the one before; the penalty is chosen on validation. An over-fitted head would leave the
+modules behind it without a gradient, so the choice matters beyond the head's own score.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+# From almost no freedom to almost none of the penalty, in units of the mean loss.
+PENALTIES = (0.1, 0.03, 0.01, 0.003, 0.001)
+
+
+@dataclass(frozen=True)
+class LinearHead:
+    """Scores from features: `f W^T + b`, standardisation folded in.
+
+    Args:
+        weight: W, (C, F).
+        bias: b, (C,).
+        penalty: of the fit.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    penalty: float
+
+    def scores(self, features: Tensor) -> Tensor:
+        """Logits: (N, F) to (N, C)."""
+        return functional.linear(features, self.weight, self.bias)
+
+
+def fit_path(
+    features: Tensor, labels: Tensor, num_classes: int, penalties: tuple[float, ...] = PENALTIES, max_iter: int = 30
+) -> list[LinearHead]:
+    """Fit a head for each penalty.
+
+    Args:
+        features: of the training rows, (N, F), float32.
+        labels: class of each row, (N,), int64.
+        num_classes: C.
+        penalties: in the order in which they are fitted, largest first.
+        max_iter: steps of L-BFGS for each penalty.
+
+    Returns:
+        One head for each penalty.
+    """
+    mean = features.mean(0)
+    scale = features.std(0, correction=0).clamp(min=1e-6)
+    x = (features - mean) / scale
+    # All features move together when their number grows; the penalty should mean the same for any number.
+    x = x / x.shape[1] ** 0.5
+    weight = torch.zeros(num_classes, x.shape[1], requires_grad=True)
+    counts = torch.bincount(labels, minlength=num_classes).float()
+    bias = ((counts + 0.5) / (counts + 0.5).sum()).log().requires_grad_()
+    heads = []
+    for penalty in penalties:
+        _minimise(x, labels, weight, bias, penalty, max_iter)
+        w = weight.detach() / (scale * x.shape[1] ** 0.5)
+        heads.append(LinearHead(w, bias.detach() - w @ mean, penalty))
+    return heads
+
+
+def _minimise(x: Tensor, labels: Tensor, weight: Tensor, bias: Tensor, penalty: float, max_iter: int) -> None:
+    optimiser = torch.optim.LBFGS(
+        [weight, bias], max_iter=max_iter, history_size=10, tolerance_change=1e-6, line_search_fn="strong_wolfe"
+    )
+    rows = torch.arange(len(labels))
+
+    def loss() -> Tensor:
+        # Written out: autograd would keep and copy (N, C) several times.
+        with torch.no_grad():
+            logits = functional.linear(x, weight, bias)
+            normed = logits.log_softmax(-1)
+            value = -normed[rows, labels].mean() + 0.5 * penalty * weight.square().sum()
+            slope = normed.exp()
+            slope[rows, labels] -= 1.0
+            slope /= len(labels)
+            weight.grad = slope.T @ x + penalty * weight
+            bias.grad = slope.sum(0)
+        return value
+
+    optimiser.step(loss)
