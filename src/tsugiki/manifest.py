@@ -78,13 +78,13 @@ class DataFacts(Spec):
     """Which rows an adapter saw, without a word of them.
 
     Args:
-        digest: of the training rows.
+        rows_digest: of the training rows.
         num_train: rows trained on.
         num_validation: rows held out.
         class_counts: training rows of each label.
     """
 
-    digest: str
+    rows_digest: str
     num_train: int
     num_validation: int
     class_counts: dict[str, int]
@@ -146,7 +146,7 @@ class Manifest(Spec):
         """
         try:
             values = json.loads(content)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise PackageError("package.not_json", path=path, reason=error) from error
         found = values.get("schema_version") if isinstance(values, dict) else None
         if found != SCHEMA_VERSION:

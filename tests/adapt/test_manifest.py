@@ -23,7 +23,7 @@ EXAMPLE = Manifest(
     head=HeadFacts(states=(2,)),
     variant="suffix 1/2",
     training={"seed": 0, "rate": 0.5},
-    data=DataFacts(digest="4e", num_train=10, num_validation=4, class_counts={"paid": 6, "açık": 4}),
+    data=DataFacts(rows_digest="4e", num_train=10, num_validation=4, class_counts={"paid": 6, "açık": 4}),
     metrics={"accuracy": 0.75},
     licence="MIT",
 )

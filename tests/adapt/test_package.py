@@ -68,7 +68,7 @@ def manifest_for(base: Base, grafts=(), *, states=(), exit=LAYERS, **changes) ->
             "head": HeadFacts(states=states),
             "variant": "suffix",
             "training": {"seed": 0},
-            "data": DataFacts(digest="d", num_train=9, num_validation=3, class_counts={"paid": 9}),
+            "data": DataFacts(rows_digest="d", num_train=9, num_validation=3, class_counts={"paid": 9}),
             "metrics": {"accuracy": 0.5},
             **changes,
         }
@@ -162,6 +162,14 @@ def test_what_is_loaded_equals_what_was_saved(tmp_path, modules, states, name, s
     assert same(saved, loaded)
     assert loaded.grafts == grafts
     check_base(loaded, bert())
+
+
+def test_a_reader_and_words_travel_with_the_head(tmp_path):
+    head = HeadFacts(states=(2, 4), reader={"kind": "readout", "queries": 4}, words={"kind": "tfidf"}, words_share=0.5)
+    manifest = manifest_for(bert(), head=head)
+    tensors = tensors_for(bert(), manifest)
+    tensors |= {"reader.queries": torch.ones(2, 4, WIDTH), "lexicon.counts": torch.ones(5, dtype=torch.int64)}
+    assert same(save_package(tmp_path / "it", manifest, tensors, card), load_package(tmp_path / "it"))
 
 
 def test_a_saved_package_does_not_change_with_the_tensors_it_came_from(tmp_path):

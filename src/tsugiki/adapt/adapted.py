@@ -144,12 +144,6 @@ class AdaptedModel:
         finally:
             self._context.chosen = before
 
-    def train(self, mode: bool = True, dropout: float = 0.0) -> None:
-        """Switch module dropout on or off; the base stays in `eval()`."""
-        for bank in self.banks.values():
-            bank.train(mode)
-            bank.dropout = dropout
-
     def _known(self, name: str) -> None:
         if name not in self._grafts:
             raise RoutingError("routing.unknown", name=name, allowed=", ".join(self._grafts) or "-")
@@ -171,7 +165,6 @@ class AdaptedModel:
             if route is None or (isinstance(route, str) and route not in bank.forms):
                 return None
             whole = output if isinstance(output, Tensor) else output[0]
-            # Some blocks (experts, GPT-2's and T5's attention) see tokens without their batch: nothing to route by row.
             x = args[0] if args else next(iter(kwargs.values()))
             y = whole[..., site.start : site.start + site.out_width] if site.fused else whole
             if isinstance(route, str):

@@ -23,6 +23,7 @@ class Bank(nn.Module):
         self.forms: dict[str, Form] = {}
         self.stacks = nn.ModuleDict()
         self.dropout: float = 0.0
+        self.generator: torch.Generator | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -51,8 +52,8 @@ class Bank(nn.Module):
         delta = self.forms[name].delta(self.params(name), x, y)
         if self.training and self.dropout:
             # Whole modules, row by row: what is left must do without its neighbours, as in a leave-one-out audit.
-            kept = torch.rand(delta.shape[0], 1, 1, device=delta.device) >= self.dropout
-            delta = delta * (kept / (1.0 - self.dropout)).to(delta.dtype)
+            kept = torch.rand(delta.shape[0], 1, 1, generator=self.generator) >= self.dropout
+            delta = delta * (kept / (1.0 - self.dropout)).to(delta)
         return delta
 
     def routed(self, routing: Routing, x: Tensor, y: Tensor) -> Tensor:

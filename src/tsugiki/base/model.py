@@ -11,6 +11,7 @@ from torch import nn
 
 from tsugiki.base import digest
 from tsugiki.base.anatomy import Anatomy, find_anatomy
+from tsugiki.base.precision import Precision, choose_dtype
 from tsugiki.errors import BaseModelError, MissingError
 
 BUILT_IN = "all-MiniLM-L6-v2"
@@ -76,13 +77,13 @@ class Base:
 
 
 def load_base(
-    source: str | Path | None = None, *, dtype: torch.dtype = torch.float32, exit: int | None = None, head: bool = False
+    source: str | Path | None = None, *, precision: Precision = "auto", exit: int | None = None, head: bool = False
 ) -> Base:
     """Load a base and freeze it.
 
     Args:
         source: a folder or a hub name; None is the built-in MiniLM.
-        dtype: precision of the weights.
+        precision: of the weights; `auto` takes what is faster on this machine.
         exit: number of layers to load; None loads all.
         head: whether the vocabulary head is loaded too (a causal decoder that is to generate).
 
@@ -96,6 +97,7 @@ def load_base(
     num_layers = int(config.get_text_config().num_hidden_layers)
     if exit is not None:
         _keep_layers(config.get_text_config(), exit)
+    dtype = choose_dtype(precision, place, int(config.get_text_config().hidden_size))
     model = freeze(_weights(name, place, config, dtype, head))
     if device := _accelerator():
         model.to(device)

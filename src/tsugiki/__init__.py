@@ -1,0 +1,79 @@
+"""Specialise a frozen language model with small sparse adapters, and see whether it was worth it.
+
+    adapter = tsugiki.train("tickets.csv")
+    adapter.predict(["Oil drips from cylinder 3"])
+
+Nothing is imported before it is used, so `import tsugiki` costs nothing.
+"""
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from tsugiki.api import attach, load, train
+    from tsugiki.data.rows import read_splits
+    from tsugiki.errors import TsugikiError
+    from tsugiki.tasks.adapter import Adapter
+
+    __version__: str
+
+__all__ = ["Adapter", "TsugikiError", "__version__", "attach", "load", "read_splits", "train"]
+
+_HOMES = {
+    "Adapter": "tsugiki.tasks.adapter",
+    "TsugikiError": "tsugiki.errors",
+    "attach": "tsugiki.api",
+    "load": "tsugiki.api",
+    "read_splits": "tsugiki.data.rows",
+}
+
+
+class _TrainingRoom(ModuleType):
+    """The room `tsugiki.train`; called, it trains."""
+
+    def __call__(
+        self,
+        rows: Any,
+        *,
+        base: "str | Path | None" = None,
+        out: "str | Path | None" = None,
+        text: str | None = None,
+        label: str | None = None,
+        config: "str | Path | None" = None,
+        settings: "Mapping[str, Any] | None" = None,
+    ) -> "Adapter":
+        """Train an adapter; `tsugiki.api.train` says what the arguments are."""
+        adapter: Adapter = import_module("tsugiki.api").train(
+            rows, base=base, out=out, text=text, label=label, config=config, settings=settings
+        )
+        return adapter
+
+
+class _FrontDoor(ModuleType):
+    def __setattr__(self, name: str, value: object) -> None:
+        # Whoever imports from the room `tsugiki.train` puts it here, in the place of the function of that name.
+        if name == "train" and isinstance(value, ModuleType):
+            value.__class__ = _TrainingRoom
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _FrontDoor
+
+
+def __getattr__(name: str) -> Any:
+    if name == "train":
+        return import_module("tsugiki.train")
+    if name == "__version__":
+        return import_module("importlib.metadata").version("tsugiki")
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

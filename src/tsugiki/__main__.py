@@ -1,0 +1,5 @@
+"""`python -m tsugiki`."""
+
+from tsugiki.cli.main import main
+
+main()

@@ -1,0 +1,144 @@
+"""What `import tsugiki` offers: as short as the commands of the same names."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from tsugiki.adapt.adapted import AdaptedModel
+from tsugiki.adapt.package import MANIFEST, Package, check_base, load_package
+from tsugiki.base.anatomy import find_anatomy
+from tsugiki.base.digest import layer_digests
+from tsugiki.base.model import Base
+from tsugiki.data.rows import read_splits
+from tsugiki.errors import PackageError
+from tsugiki.train.config import Config, read_config
+
+if TYPE_CHECKING:
+    from tsugiki.tasks.adapter import Adapter
+    from tsugiki.train.run import Trained
+
+
+def train(
+    rows: Any,
+    *,
+    base: str | Path | None = None,
+    out: str | Path | None = None,
+    text: str | None = None,
+    label: str | None = None,
+    config: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> "Adapter":
+    """Train an adapter on labelled rows.
+
+    Args:
+        rows: a folder of `train|validation|test` files, a file, a data set on the hub, a DataFrame, a `datasets` data
+            set, or a list of dicts or of (text, label) pairs.
+        base: folder or hub name of the base; None is the built-in encoder.
+        out: folder to save the adapter in; None saves nothing.
+        text: column of the texts; None finds it by name.
+        label: column of the labels; None finds it by name.
+        config: a TOML file with the settings of the run.
+        settings: single settings over it, such as `{"train.max_rows": 2000}`.
+
+    Raises:
+        RowsError: nothing can be learnt from the rows.
+        MissingError: rows, base or config are not there.
+        ConfigError: a setting is wrong.
+        PackageError: something else is at `out`.
+    """
+    return train_and_report(rows, base=base, out=out, text=text, label=label, config=config, settings=settings).adapter
+
+
+def train_and_report(
+    rows: Any,
+    *,
+    base: str | Path | None = None,
+    out: str | Path | None = None,
+    text: str | None = None,
+    label: str | None = None,
+    config: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> "Trained":
+    """Train as `train` does, and return the adapter with what was tried, what it cost and the verdict."""
+    if out is not None:
+        _check_free(Path(out))
+    chosen = configure(base=base, text=text, label=label, config=config, settings=settings)
+    if out is not None and chosen.name is None:
+        chosen = chosen.model_copy(update={"name": Path(out).resolve().name})
+    from tsugiki.train.run import train_adapter
+
+    trained = train_adapter(read_splits(rows, text=chosen.data.text, label=chosen.data.label), chosen)
+    if out is not None:
+        trained.adapter.save(Path(out))
+    return trained
+
+
+def load(folder: str | Path, base: str | Base | None = None) -> "Adapter":
+    """Load an adapter that was saved, with the base that it names or the one given."""
+    from tsugiki.tasks.adapter import Adapter
+
+    return Adapter.load(Path(folder), base)
+
+
+def attach(model: nn.Module | AdaptedModel, *folders: str | Path) -> AdaptedModel:
+    """Attach saved adapters to a model that is loaded already, each under its own name.
+
+        adapted = tsugiki.attach(model, "billing", "returns")
+        with adapted.using("billing"):
+            model(**inputs)
+
+    Only the modules are attached; a head of classes stays with `load`. Attaching to what is attached adds to it.
+
+    Raises:
+        PackageError: an adapter was trained on another base, or has no modules.
+        RoutingError: a name is taken.
+    """
+    packages = [load_package(Path(folder)) for folder in folders]
+    adapted = model if isinstance(model, AdaptedModel) else AdaptedModel(model, find_anatomy(model))
+    digests = tuple(layer_digests(adapted.model, adapted.anatomy))
+    for package, folder in zip(packages, folders, strict=True):
+        if not package.manifest.placement.modules:
+            raise PackageError("cli.nothing_to_attach", package=package.manifest.name, folder=folder)
+        check_base(package, _described(adapted, digests, package))
+    for package in packages:
+        adapted.attach(package.manifest.name, package.grafts, package.part("modules"))
+    return adapted
+
+
+def configure(
+    *,
+    base: str | Path | None = None,
+    text: str | None = None,
+    label: str | None = None,
+    config: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Config:
+    """The settings of a run: a file, single settings over it, and what was named over both."""
+    named = {"base": base, "data.text": text, "data.label": label}
+    # As TOML strings, since a column may be called 2024.
+    strings = {key: json.dumps(str(value), ensure_ascii=False) for key, value in named.items() if value is not None}
+    return read_config(None if config is None else Path(config), {**(settings or {}), **strings})
+
+
+def _check_free(out: Path) -> None:
+    """Refuse a folder that is in use before minutes are spent, not after."""
+    found = sorted(path.name for path in out.iterdir()) if out.is_dir() else [out.name] if out.exists() else []
+    if found and MANIFEST not in found:
+        raise PackageError("package.occupied", path=out, found=found[0])
+
+
+def _described(adapted: AdaptedModel, digests: tuple[str, ...], package: Package) -> Base:
+    """The model as a base; its tokenizer is the user's affair and so taken for the right one."""
+    config: Any = adapted.model.config
+    return Base(
+        name=str(getattr(config, "name_or_path", "") or type(adapted.model).__name__),
+        model=adapted.model,
+        tokenizer=None,
+        anatomy=adapted.anatomy,
+        num_layers=adapted.anatomy.num_layers,
+        layer_digests=digests,
+        tokenizer_digest=package.manifest.base.tokenizer_digest,
+    )

@@ -1,0 +1,54 @@
+"""`tsugiki compare`: the same rows and seeds for tsugiki and for what else one might do."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tsugiki.cli.answer import Answer
+from tsugiki.cli.options import (
+    BaseOption,
+    ConfigOption,
+    LabelOption,
+    OutOption,
+    RowsArgument,
+    SettingsOption,
+    TextOption,
+    settings_of,
+)
+
+if TYPE_CHECKING:
+    from tsugiki.evaluate.compare import Comparison
+
+EXAMPLE = "tsugiki compare tickets --methods tsugiki,full,probe --seeds 3 --out comparison"
+METHODS = "tsugiki,full,lora,bias,probe,tfidf"
+
+
+def run(
+    rows: RowsArgument,
+    out: OutOption,
+    methods: Annotated[str, typer.Option("--methods", metavar="NAMES")] = METHODS,
+    seeds: Annotated[int, typer.Option("--seeds", metavar="NUMBER", min=1)] = 3,
+    base: BaseOption = None,
+    text: TextOption = None,
+    label: LabelOption = None,
+    config: ConfigOption = None,
+    settings: SettingsOption = None,
+) -> Answer:
+    """Train with every method and seed, and lay scores and costs side by side."""
+    from tsugiki.api import configure
+    from tsugiki.data.rows import read_splits
+    from tsugiki.evaluate.compare import compare
+
+    chosen = configure(base=base, text=text, label=label, config=config, settings=settings_of(settings))
+    splits = read_splits(rows, text=text, label=label)
+    names = [name.strip() for name in methods.split(",") if name.strip()]
+    comparison = compare(
+        splits, dataset=Path(rows).stem or rows, base=chosen.base, methods=names, seeds=seeds, out=out, config=chosen
+    )
+    return Answer({"out": str(out), "rows": facts(comparison)}, comparison.table())
+
+
+def facts(comparison: "Comparison") -> list[object]:
+    """The rows of a comparison for programs."""
+    return list(comparison.rows)

@@ -1,0 +1,67 @@
+"""`tsugiki evaluate`: how good an adapter's answers are on labelled rows."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tsugiki.cli.answer import Answer, table
+from tsugiki.cli.options import AdapterArgument, BaseOption, LabelOption, RowsArgument, TextOption
+from tsugiki.i18n import text as say
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from tsugiki.evaluate.run import Evaluation
+
+EXAMPLE = "tsugiki evaluate tickets-adapter tickets --split test --picture confusion.png"
+
+
+def run(
+    folder: AdapterArgument,
+    rows: RowsArgument,
+    split: Annotated[str, typer.Option("--split", metavar="SPLIT")] = "test",
+    text: TextOption = None,
+    label: LabelOption = None,
+    base: BaseOption = None,
+    picture: Annotated[Path | None, typer.Option("--picture", metavar="FILE")] = None,
+) -> Answer:
+    """Answer the rows, compare with their labels and draw who is taken for whom."""
+    from tsugiki.api import load
+    from tsugiki.data.rows import read_rows
+    from tsugiki.evaluate.run import evaluate
+
+    labelled = read_rows(rows, split, text=text, label=label)
+    evaluation = evaluate(load(folder, base), labelled)
+    facts = json.loads(evaluation.to_json())
+    if picture is not None:
+        from tsugiki.report.plots import confusion_picture
+
+        confusion_picture(evaluation, picture)
+        facts["picture"] = str(picture)
+    return Answer(facts, page(evaluation, picture))
+
+
+def page(evaluation: "Evaluation", picture: Path | None = None) -> "RenderableType":
+    """Scores over all and by class, and the pairs that are taken for each other most."""
+    from rich.console import Group
+    from rich.text import Text
+
+    columns = [say(f"cli.column.{name}") for name in ("label", "precision", "recall", "f1", "rows")]
+    by_class = [(c.label, c.precision, c.recall, c.f1, c.num_rows) for c in evaluation.classes]
+    scores = say("cli.evaluate.scores", f1=evaluation.macro_f1, accuracy=evaluation.accuracy, rows=evaluation.num_rows)
+    notes = [say("cli.evaluate.mixed_up", **worst) for worst in _mixed_up(evaluation)]
+    if picture is not None:
+        notes.append(say("cli.evaluate.picture_at", path=picture))
+    return Group(table(*columns, rows=by_class), Text(scores), *map(Text, notes))
+
+
+def _mixed_up(evaluation: "Evaluation", most: int = 3) -> list[dict[str, object]]:
+    pairs = [
+        {"count": count, "label": label, "answer": answer}
+        for label, row in zip(evaluation.labels, evaluation.confusion, strict=True)
+        for answer, count in zip(evaluation.labels, row, strict=True)
+        if count > 1 and label != answer
+    ]
+    return sorted(pairs, key=lambda pair: -int(str(pair["count"])))[:most]

@@ -1,0 +1,103 @@
+# ruff: noqa: N999 (commands are named after their files, and nobody imports this one by a statement)
+"""`tsugiki import`: bring in a LoRA that was trained with PEFT, or a package that was exported to it."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tsugiki.cli.answer import Answer
+from tsugiki.cli.options import BaseOption, OutOption
+from tsugiki.errors import ConfigError, MissingError, PackageError
+from tsugiki.i18n import text as say
+from tsugiki.manifest import BaseFacts, DataFacts, HeadFacts, Manifest, ModuleFacts, Placement
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from tsugiki.adapt.adapted import Graft
+    from tsugiki.base.model import Base
+
+EXAMPLE = "tsugiki import my-lora --base ./my-model --out my-adapter"
+_MAX_LENGTH = 256
+
+
+def run(
+    folder: Annotated[Path, typer.Argument(metavar="PATH")],
+    out: OutOption,
+    base: BaseOption = None,
+) -> Answer:
+    """Turn a folder of PEFT into a package on the base it names, or the one given."""
+    import torch
+
+    from tsugiki.adapt.package import save_package
+    from tsugiki.adapt.peft import import_peft
+    from tsugiki.base.model import load_base
+    from tsugiki.report.card import card
+
+    # Digests are taken from bfloat16, and nothing is computed here.
+    loaded = load_base(base or _named(folder), dtype=torch.bfloat16)
+    grafts, params = import_peft(folder, loaded)
+    facts, head = _head(folder)
+    manifest = _manifest(out.resolve().name, loaded, grafts, facts)
+    tensors = {f"modules.{name}": tensor for name, tensor in params.items()} | head
+    save_package(out, manifest, tensors, card)
+    told = {"out": str(out), "name": manifest.name, "count": len(grafts)}
+    return Answer(told, say("cli.import.done" if facts else "cli.import.done_modules", **told))
+
+
+def _named(folder: Path) -> str:
+    """The base that PEFT's configuration names."""
+    from tsugiki.adapt.peft import CONFIG
+
+    path = folder / CONFIG
+    if not path.is_file():
+        raise MissingError("package.no_peft", path=path)
+    try:
+        name = dict(json.loads(path.read_bytes())).get("base_model_name_or_path")
+    except (TypeError, ValueError) as error:
+        raise PackageError("package.not_json", path=path, reason=error) from None
+    if not name:
+        raise ConfigError("cli.no_base_named", path=path)
+    return str(name)
+
+
+def _head(folder: Path) -> tuple[dict[str, Any], "dict[str, Tensor]"]:
+    """States and labels of the head that an export of ours carries along, and its tensors."""
+    from tsugiki.adapt.package import read_tensors
+    from tsugiki.adapt.peft import HEAD
+
+    if not (folder / HEAD).is_file():
+        return {}, {}
+    header, tensors = read_tensors(folder / HEAD)
+    facts: dict[str, Any] = json.loads(header["__metadata__"]["tsugiki"])
+    return facts, {f"head.{name}": tensor for name, tensor in tensors.items()}
+
+
+def _manifest(name: str, base: "Base", grafts: "list[Graft]", head: dict[str, Any]) -> Manifest:
+    from importlib.metadata import version
+
+    states = tuple(head.get("states", ()))
+    classify = {"kind": "classify", "labels": head.get("labels"), "max_length": min(_MAX_LENGTH, base.max_length)}
+    modules = tuple(ModuleFacts(layer=g.layer, site=g.site, form=g.form.model_dump(mode="json")) for g in grafts)
+    top = max([*states, *(g.layer + 1 for g in grafts)]) if states else base.num_layers
+    return Manifest(
+        name=name,
+        tsugiki_version=version("tsugiki"),
+        task=classify if head else {"kind": "imported"},
+        base=BaseFacts(
+            name=base.name,
+            architecture=type(base.model).__name__,
+            num_layers=base.num_layers,
+            width=base.width,
+            layer_digests=base.layer_digests,
+            tokenizer_digest=base.tokenizer_digest,
+        ),
+        placement=Placement(boundary=min(g.layer for g in grafts), exit=top, modules=modules),
+        head=HeadFacts(states=states),
+        variant="imported",
+        training={},
+        data=DataFacts(rows_digest="", num_train=0, num_validation=0, class_counts={}),
+        metrics={},
+    )

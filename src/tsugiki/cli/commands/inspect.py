@@ -1,0 +1,66 @@
+"""`tsugiki inspect`: what a package says of itself, without loading anything."""
+
+from typing import TYPE_CHECKING
+
+from tsugiki.cli.answer import Answer, table
+from tsugiki.cli.options import AdapterArgument
+from tsugiki.errors import MissingError
+from tsugiki.i18n import text as say
+from tsugiki.manifest import Manifest
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+EXAMPLE = "tsugiki inspect tickets-adapter"
+
+
+def run(folder: AdapterArgument) -> Answer:
+    """Read the manifest and lay it out.
+
+    Raises:
+        MissingError: there is no package.
+        PackageError: its manifest is damaged.
+    """
+    if not folder.is_dir():
+        raise MissingError("package.no_folder", path=folder)
+    path = folder / "adapter.json"
+    if not path.is_file():
+        raise MissingError("package.no_manifest", path=path)
+    manifest = Manifest.from_bytes(path.read_bytes(), path=path)
+    num_bytes = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
+    facts = {"digest": manifest.digest(), "num_bytes": num_bytes, **manifest.model_dump(mode="json")}
+    return Answer(facts, _page(manifest, num_bytes))
+
+
+def _page(m: Manifest, num_bytes: int) -> "RenderableType":
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    facts = Table.grid(padding=(0, 2))
+    for name, value in _facts(m, num_bytes).items():
+        facts.add_row(Text(say(f"cli.fact.{name}"), style="cyan"), Text(value))
+    columns = list(dict.fromkeys(key for candidate in m.candidates for key in candidate))
+    tried = table(*columns, rows=[[candidate.get(column) for column in columns] for candidate in m.candidates])
+    classes = table(say("cli.column.label"), say("cli.column.training_rows"), rows=sorted(m.data.class_counts.items()))
+    return Group(facts, *([tried] if m.candidates else []), *([classes] if m.data.class_counts else []))
+
+
+def _facts(m: Manifest, num_bytes: int) -> dict[str, str]:
+    base, where = m.base, m.placement
+    modules = ", ".join(f"{module.layer}.{module.site} ({module.form.get('kind')})" for module in where.modules)
+    return {
+        "name": m.name,
+        "digest": f"sha256:{m.digest()}",
+        "size": f"{num_bytes / 1e6:,.2f} MB",
+        "task": str(m.task.get("kind")),
+        "base": f"{base.name} ({base.architecture}, {base.num_layers} x {base.width})",
+        "variant": m.variant,
+        "layers": say("cli.inspect.layers", exit=where.exit, num_layers=base.num_layers, boundary=where.boundary),
+        "modules": modules or "-",
+        "rows": f"{m.data.num_train:,} + {m.data.num_validation:,}",
+        "metrics": ", ".join(f"{name} {number:,.4g}" for name, number in sorted(m.metrics.items())) or "-",
+        "licence": m.licence or "-",
+        "terms": m.usage_terms or "-",
+        "version": m.tsugiki_version,
+    }

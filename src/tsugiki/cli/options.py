@@ -1,0 +1,30 @@
+"""Arguments and options that several commands share."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+from tsugiki.errors import ConfigError
+
+RowsArgument: TypeAlias = Annotated[str, typer.Argument(metavar="ROWS")]
+AdapterArgument: TypeAlias = Annotated[Path, typer.Argument(metavar="DIR")]
+BaseOption: TypeAlias = Annotated[str | None, typer.Option("--base", metavar="BASE")]
+TextOption: TypeAlias = Annotated[str | None, typer.Option("--text", metavar="COLUMN")]
+LabelOption: TypeAlias = Annotated[str | None, typer.Option("--label", metavar="COLUMN")]
+ConfigOption: TypeAlias = Annotated[Path | None, typer.Option("--config", metavar="FILE")]
+SettingsOption: TypeAlias = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE")]
+OutOption: TypeAlias = Annotated[Path, typer.Option("--out", metavar="DIR")]
+
+
+def settings_of(pairs: Sequence[str] | None) -> dict[str, str]:
+    """`KEY=VALUE` pairs as settings.
+
+    Raises:
+        ConfigError: a pair has no `=`.
+    """
+    for pair in pairs or ():
+        if "=" not in pair:
+            raise ConfigError("cli.bad_setting", found=pair)
+    return {key.strip(): value for key, _, value in (pair.partition("=") for pair in pairs or ())}

@@ -1,0 +1,277 @@
+"""Every method on the same rows, seeds, precision and batch rule, one process after the other.
+
+A run is kept under the digest of its job, so a comparison that was stopped goes on where it was, and one with more
+methods or seeds does only what is new.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from tsugiki.base.model import load_base
+from tsugiki.base.precision import choose_dtype
+from tsugiki.data.checks import require_learnable
+from tsugiki.data.rows import Splits
+from tsugiki.data.split import subsample, with_validation
+from tsugiki.errors import RowsError, TrainingError
+from tsugiki.evaluate.method import Job, Method
+from tsugiki.evaluate.metrics import paired_bootstrap
+from tsugiki.evaluate.result import Result
+from tsugiki.evaluate.worker import PREDICTIONS, RESULTS, write_results
+from tsugiki.i18n import language, text
+from tsugiki.report.html import comparison_page
+from tsugiki.report.plots import score_by_parameters, score_by_time
+from tsugiki.report.tables import comparison_text
+from tsugiki.spec import Spec
+from tsugiki.train.config import Config
+
+# Points of full fine-tuning's validation score that may be missing where a method has reached its target.
+_MARGIN = 0.01
+_LEVEL = 0.90
+_MAX_LENGTH = 256
+_SIMPLE = ("probe-all", "tfidf")
+
+
+class Difference(Spec):
+    """How a method's score differs from another's, by paired bootstrap over rows and seeds.
+
+    Args:
+        method: of which this is said.
+        against: the other one.
+        difference_points: its score less that of the other.
+        low_points: lower end of the interval.
+        high_points: upper end.
+        level: of the interval (0..1).
+    """
+
+    method: str
+    against: str
+    difference_points: float
+    low_points: float
+    high_points: float
+    level: float = _LEVEL
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything a comparison found.
+
+    Args:
+        results: rows by method, seed and candidate.
+        differences: of each method against `full`, and against the better of `probe-all` and `tfidf` on validation.
+        target_score: mean validation score of full fine-tuning less one point; None where it is not among the methods.
+    """
+
+    results: list[Result]
+    differences: list[Difference]
+    target_score: float | None
+
+
+def compare(
+    splits: Splits,
+    out: Path,
+    methods: Sequence[Method],
+    *,
+    dataset: str,
+    config: Config | None = None,
+    seeds: Sequence[int] = (0, 1, 2),
+) -> Comparison:
+    """Train, measure and report.
+
+    Writes `results.json`, `differences.json`, `table.txt`, two pictures and `compare.html`, and a folder per run.
+
+    Args:
+        splits: rows; validation is split off where there is none.
+        out: folder for everything; runs that are there already are kept.
+        methods: to compare, in the order of the tables.
+        dataset: what the rows are called.
+        config: base, precision, length, batch rule, epochs and number of rows, for all methods alike.
+        seeds: of the runs; learning rates are chosen on the first.
+
+    Raises:
+        RowsError: the rows cannot be learnt from, or there are none to report on.
+        MissingError: the base is not there.
+        TrainingError: a run failed; what was finished is kept.
+    """
+    job = _job(splits, dataset, config or Config())
+    # Full fine-tuning first: the target stands before anything else is timed.
+    order = sorted(methods, key=lambda method: method.name != "full")
+    found: dict[str, list[_Run]] = {}
+    target_score = None
+    with _progress(sum(max(1, len(m.rates)) + len(seeds) - 1 for m in methods)) as bar:
+        for method in order:
+            found[method.name] = _runs(method, job, seeds, out / "runs", bar)
+            if method.name == "full":
+                target_score = float(np.mean([run.own.validation_score for run in found["full"]])) - _MARGIN
+    comparison = Comparison(
+        results=[r.against(target_score) for m in methods for run in found[m.name] for r in run.results],
+        differences=_differences(found, [method.name for method in methods]),
+        target_score=target_score,
+    )
+    write_report(comparison, out)
+    return comparison
+
+
+def write_report(comparison: Comparison, out: Path) -> None:
+    """Write a comparison as data, as a table, as pictures and as one page."""
+    write_results(out / "results.json", comparison.results)
+    differences = [d.model_dump(mode="json") for d in comparison.differences]
+    (out / "differences.json").write_text(json.dumps(differences, indent=1), encoding="utf-8")
+    rows = [row.model_dump(mode="json") for row in comparison.results]
+    (out / "table.txt").write_text(comparison_text(rows, differences), encoding="utf-8")
+    pictures = {
+        "score_by_time.png": score_by_time(rows),
+        "score_by_parameters.png": score_by_parameters(rows),
+    }
+    for name, png in pictures.items():
+        (out / name).write_bytes(png)
+    (out / "compare.html").write_text(comparison_page(rows, differences, list(pictures.values())), encoding="utf-8")
+
+
+# --- what is run -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One job that is done: its rows, and whether each test row was answered right (N,)."""
+
+    results: list[Result]
+    correct: NDArray[np.bool_]
+
+    @property
+    def own(self) -> Result:
+        """The row of the method itself."""
+        return self.results[0]
+
+
+def _job(splits: Splits, dataset: str, config: Config) -> Job:
+    """What all jobs have in common."""
+    require_learnable(splits)
+    splits = with_validation(splits, share=config.data.validation_share, seed=config.train.seed)
+    train, validation, test = splits.train, splits.validation, splits.test
+    if test is None:
+        raise RowsError("compare.no_test")
+    if validation is None:
+        raise RowsError("compare.no_validation")
+    assert train is not None and train.labels is not None
+    if config.train.max_rows is not None:
+        train = train.take(subsample(train.labels, config.train.max_rows, config.train.seed))
+    base = load_base(config.base, exit=1)
+    dtype = choose_dtype(config.precision, base.name, base.width)
+    return Job(
+        dataset=dataset,
+        method={},
+        train=train,
+        validation=validation,
+        test=test,
+        labels=tuple(sorted(set(train.labels or ()))),
+        base=config.base,
+        precision="bf16" if dtype is torch.bfloat16 else "fp32",
+        max_length=min(config.data.max_length or _MAX_LENGTH, base.max_length),
+        batch_tokens=config.train.batch_tokens,
+        batch_rows=config.train.batch_rows,
+        epochs=config.train.epochs,
+    )
+
+
+def _runs(method: Method, job: Job, seeds: Sequence[int], folder: Path, bar: "_Bar") -> list[_Run]:
+    """The runs of one method, one for each seed, all at the rate that was best on validation under the first."""
+
+    def run(seed: int, rate: float | None) -> _Run:
+        own = {"method": method.model_dump(mode="json"), "seed": seed, "learning_rate": rate}
+        return _run(method.name, job.model_copy(update=own), folder, bar)
+
+    rates: Sequence[float | None] = method.rates or (None,)
+    tried = {rate: run(seeds[0], rate) for rate in rates}
+    best = max(rates, key=lambda rate: tried[rate].own.validation_score)
+    sweep_s = sum(t.own.train_s for t in tried.values()) if method.rates else 0.0
+    runs = [tried[best], *(run(seed, best) for seed in seeds[1:])]
+    return [replace(r, results=[row.model_copy(update={"sweep_s": sweep_s}) for row in r.results]) for r in runs]
+
+
+def _run(name: str, job: Job, folder: Path, bar: "_Bar") -> _Run:
+    """Do a job in a process of its own, unless it is done."""
+    out = folder / f"{name.replace(':', '-')}-seed{job.seed}-{job.digest()[:12]}"
+    with bar.step(f"{name}, seed {job.seed}" + (f", {job.learning_rate:g}" if job.learning_rate else "")):
+        if not (out / RESULTS).exists():
+            shutil.rmtree(out, ignore_errors=True)
+            out.mkdir(parents=True)
+            _work(name, job, out)
+    results = [Result.model_validate(row) for row in json.loads((out / RESULTS).read_text(encoding="utf-8"))]
+    answers = [json.loads(line) for line in (out / PREDICTIONS).read_text(encoding="utf-8").splitlines()]
+    return _Run(results, np.array([answer["label"] == answer["prediction"] for answer in answers]))
+
+
+def _work(name: str, job: Job, out: Path) -> None:
+    log = out / "log.txt"
+    # The job has the rows in it: it goes through a private folder and is gone when it is done.
+    with TemporaryDirectory() as private, log.open("w", encoding="utf-8") as lines:
+        file = Path(private) / "job.json"
+        file.write_text(job.model_dump_json(), encoding="utf-8")
+        command = [sys.executable, "-m", "tsugiki.evaluate.worker", str(file), str(out)]
+        environment = {**os.environ, "TSUGIKI_LANG": language()}
+        code = subprocess.run(command, stdout=lines, stderr=subprocess.STDOUT, env=environment).returncode
+    if code:
+        reason = (log.read_text(encoding="utf-8").strip() or f"exit code {code}").splitlines()[-1]
+        raise TrainingError("compare.failed", method=name, seed=job.seed, reason=reason, log=log)
+
+
+# --- what it says ----------------------------------------------------------------------------------------------------
+
+
+def _differences(found: dict[str, list[_Run]], names: list[str]) -> list[Difference]:
+    """Each method against full fine-tuning, and against the better of the two that train nothing inside the base."""
+    correct = {name: np.stack([run.correct for run in runs]) for name, runs in found.items()}
+    simple = [name for name in _SIMPLE if name in found]
+    rivals = ["full"] if "full" in found else []
+    if simple:
+        rivals.append(max(simple, key=lambda name: np.mean([run.own.validation_score for run in found[name]])))
+    return [
+        Difference(method=name, against=rival, **_interval(correct[name], correct[rival]))
+        for rival in rivals
+        for name in names
+        if name != rival
+    ]
+
+
+def _interval(first: NDArray[Any], second: NDArray[Any]) -> dict[str, float]:
+    return paired_bootstrap(first, second, level=_LEVEL)._asdict()
+
+
+@dataclass(frozen=True)
+class _Bar:
+    """How many runs are done, and which one is at work."""
+
+    progress: Progress
+
+    @contextmanager
+    def step(self, label: str) -> Iterator[None]:
+        """One run."""
+        task = self.progress.task_ids[0]
+        self.progress.update(task, description=label)
+        yield
+        self.progress.advance(task)
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[_Bar]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    console = Console(stderr=True)
+    shown = console.is_terminal or console.is_jupyter
+    with Progress(*columns, console=console, transient=True, disable=not shown) as progress:
+        progress.add_task(text("compare.starting"), total=total)
+        yield _Bar(progress)

@@ -1,0 +1,24 @@
+"""Logistic regression on all states, embeddings included."""
+
+from pathlib import Path
+from typing import Literal
+
+from tsugiki.base.model import load_base
+from tsugiki.evaluate.method import Job, Method, Outcome, Predict
+from tsugiki.evaluate.probe import fit_probe, load_probe
+
+
+class ProbeAll(Method):
+    """A probe of what enters and leaves every layer."""
+
+    kind: Literal["probe_all"] = "probe_all"
+
+    def fit(self, job: Job) -> Outcome:
+        """Pool and fit."""
+        base = load_base(job.base, dtype=job.dtype)
+        return fit_probe(job, base, range(base.num_layers + 1))
+
+    def load(self, folder: Path, job: Job) -> Predict:
+        """The head, and the whole base."""
+        base = load_base(job.base, dtype=job.dtype)
+        return load_probe(folder, base, range(base.num_layers + 1), job)

@@ -1,0 +1,61 @@
+"""What it costs to answer from a saved package, measured in a process of its own: `serving JOB.json FOLDER OUT.json`."""
+
+import sys
+from pathlib import Path
+
+from tsugiki.base.model import load_base
+from tsugiki.evaluate.measure import Clock, PeakMemory, held_bytes, infer_flops, latency_ms_p50, mapped_bytes
+from tsugiki.evaluate.method import METHODS, Job
+from tsugiki.spec import Spec
+
+_SAMPLE_ROWS = 64
+_WEIGHTS = ".safetensors"
+
+
+class Serving(Spec):
+    """Costs of answering; see `Result` for each."""
+
+    latency_ms_p50: float
+    latency_ms_p50_batch32: float
+    infer_flops: int
+    serve_peak_bytes: int
+    load_s: float
+
+
+def measure_serving(job: Job, folder: Path) -> Serving:
+    """Load a package and answer some of the test rows.
+
+    Args:
+        job: that the package came of.
+        folder: of the package.
+    """
+    method = METHODS.parse(job.method)
+    # Libraries bring in parts of themselves on first use, which is no memory of the package.
+    load_base(job.base, dtype=job.dtype, exit=1)
+    held, mapped = held_bytes(), mapped_bytes(_WEIGHTS)
+    step = max(1, len(job.test) // _SAMPLE_ROWS)
+    texts = job.test.texts[::step][:_SAMPLE_ROWS]
+    with PeakMemory() as memory:
+        clock = Clock()
+        predict = method.load(folder, job)
+        load_s = clock.seconds
+        one, many = latency_ms_p50(predict, texts), latency_ms_p50(predict, texts, batch=32)
+    # Weights in float32 are read from mapped files: of these, the layers that were run count too.
+    mapped = max(0, mapped_bytes(_WEIGHTS) - mapped)
+    return Serving(
+        latency_ms_p50=one,
+        latency_ms_p50_batch32=many,
+        infer_flops=infer_flops(predict, texts),
+        serve_peak_bytes=max(0, memory.peak_bytes - held) + mapped,
+        load_s=load_s,
+    )
+
+
+def main(job: str, folder: str, out: str) -> None:
+    """Measure and write."""
+    found = measure_serving(Job.model_validate_json(Path(job).read_bytes()), Path(folder))
+    Path(out).write_text(found.model_dump_json(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

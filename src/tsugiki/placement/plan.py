@@ -1,0 +1,90 @@
+"""Where modules are to stand: plans, and the family of strategies that make them."""
+
+from dataclasses import dataclass
+
+from tsugiki.adapt.adapted import Graft
+from tsugiki.adapt.form import FORMS
+from tsugiki.adapt.reader import READERS, Reader
+from tsugiki.base.anatomy import Anatomy
+from tsugiki.errors import ConfigError
+from tsugiki.family import Family
+from tsugiki.spec import Spec
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One candidate of a race.
+
+    Args:
+        variant: its name, such as `suffix 4/6` (boundary and exit).
+        states: that the head reads, ascending; the last one is the exit.
+        reader: how tokens are pooled.
+        grafts: modules; none where states are only read.
+        warm: whether training starts from the fitted head, or from a head of zeros.
+    """
+
+    variant: str
+    states: tuple[int, ...]
+    reader: Reader
+    grafts: tuple[Graft, ...] = ()
+    warm: bool = True
+
+
+class Strategy(Spec):
+    """Turns what the user gave into plans.
+
+    Args:
+        boundary: first adapted layer, or None.
+        exit: first layer that is not run, or None for all layers.
+        sites: of each adapted layer.
+        form: `{kind, ...}` of every module.
+    """
+
+    kind: str
+    boundary: int | None = None
+    exit: int | None = None
+    sites: tuple[str, ...]
+    form: dict[str, object]
+
+    def plans(self, anatomy: Anatomy) -> list[Plan]:
+        """The plans, cheapest first; the head on its own is always tried and needs no plan."""
+        raise NotImplementedError(type(self).__name__)
+
+    def last(self, anatomy: Anatomy) -> int:
+        """The exit.
+
+        Raises:
+            ConfigError: the base has fewer layers.
+        """
+        exit = self.exit or anatomy.num_layers
+        if exit > anatomy.num_layers:
+            raise ConfigError("placement.exit", found=exit, allowed=f"1..{anatomy.num_layers}")
+        return exit
+
+    def suffix(self, anatomy: Anatomy, boundary: int, *, warm: bool = True) -> Plan:
+        """Modules at every site asked for from a boundary up to the exit.
+
+        Raises:
+            ConfigError: the boundary is not below the exit.
+            BaseModelError: a layer has no such site.
+        """
+        exit = self.last(anatomy)
+        if not 0 <= boundary < exit:
+            raise ConfigError("placement.boundary", found=boundary, allowed=f"0..{exit - 1}", exit=exit)
+        form = FORMS.parse(self.form)
+        grafts = tuple(Graft(layer, site, form) for layer in range(boundary, exit) for site in self.sites)
+        for graft in grafts:
+            anatomy.site(graft.layer, graft.site)
+        name = f"suffix {boundary}/{exit}" + ("" if warm else " fresh")
+        return Plan(name, head_states(exit), READERS.parse({"kind": "mean"}), grafts, warm)
+
+
+STRATEGIES: Family[Strategy] = Family("tsugiki.placement.strategies", Strategy)
+
+
+def head_states(exit: int) -> tuple[int, ...]:
+    """The states a head reads: three, spread evenly up to the exit.
+
+    On five sets they score like all states together, at under half the width; `explanation/measurements` has the table.
+    """
+    return tuple(sorted({max(1, exit // 3), max(1, 2 * exit // 3), exit}))

@@ -1,0 +1,21 @@
+"""Head, readout and two boundaries, and validation decides."""
+
+from typing import Literal
+
+from tsugiki.adapt.reader import READERS
+from tsugiki.base.anatomy import Anatomy
+from tsugiki.placement.plan import Plan, Strategy, head_states
+
+
+class Race(Strategy):
+    """A readout, a suffix over the upper third of the layers and one over the upper half."""
+
+    kind: Literal["race"] = "race"
+
+    def plans(self, anatomy: Anatomy) -> list[Plan]:
+        """Cheapest first."""
+        exit = self.last(anatomy)
+        readout = Plan("readout", head_states(exit), READERS.parse({"kind": "readout"}))
+        high = self.boundary if self.boundary is not None else 2 * exit // 3
+        boundaries = dict.fromkeys((high, min(high, exit // 2)))
+        return [readout, *(self.suffix(anatomy, boundary) for boundary in boundaries)]

@@ -1,0 +1,174 @@
+"""An adapter ready to answer: a package on its base."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from tsugiki.adapt.adapted import AdaptedModel
+from tsugiki.adapt.classifier import Classifier
+from tsugiki.adapt.package import Package, check_base, load_package, save_package
+from tsugiki.adapt.reader import READERS
+from tsugiki.base.model import Base, load_base
+from tsugiki.base.precision import Precision
+from tsugiki.base.suffix import run_states
+from tsugiki.base.tokens import encode, pad
+from tsugiki.data.batches import length_batches
+from tsugiki.data.lexicon import Lexicon, LexiconSpec
+from tsugiki.data.rows import clip
+from tsugiki.manifest import Manifest
+from tsugiki.report.card import card
+from tsugiki.spec import parse
+
+_BATCH_TOKENS = 4096
+_NAME = "adapter"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One answer.
+
+    Args:
+        label: the most probable class.
+        probability: of it, as the model sees it (0..1).
+    """
+
+    label: str
+    probability: float
+
+    def to_dict(self) -> dict[str, str | float]:
+        """As plain data."""
+        return asdict(self)
+
+
+class Adapter:
+    """A classifier made of a frozen base and a package.
+
+    Args:
+        package: what was trained.
+        base: the base, loaded at least up to the exit; None where the words alone decide.
+
+    Raises:
+        PackageError: the package belongs to another base.
+    """
+
+    def __init__(self, package: Package, base: Base | None) -> None:
+        self.package = package
+        self.base = base
+        self.labels: tuple[str, ...] = tuple(package.manifest.task["labels"])
+        self._lexicon = _lexicon(package)
+        self._classifier = None if base is None else _classifier(package).to(base.device)
+        self._adapted = None
+        if base is not None:
+            check_base(package, base)
+            self._adapted = AdaptedModel(base.model, base.anatomy)
+            self._adapted.attach(_NAME, package.grafts, package.part("modules"))
+
+    @classmethod
+    def load(cls, folder: str | Path, base: Base | str | None = None, precision: Precision = "auto") -> "Adapter":
+        """Load a package and the layers of the base that it needs.
+
+        Args:
+            folder: of the package.
+            base: the base, or where it is; None takes the one that the package was trained on.
+            precision: of the base's weights.
+
+        Raises:
+            MissingError: package or base is not there.
+            PackageError: the package is damaged or belongs to another base.
+        """
+        package = load_package(Path(folder))
+        exit = package.manifest.placement.exit
+        if exit and not isinstance(base, Base):
+            base = load_base(base or package.manifest.base.name, precision=precision, exit=exit)
+        return cls(package, base if exit and isinstance(base, Base) else None)
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the package says of itself."""
+        return self.package.manifest
+
+    @property
+    def num_trainable(self) -> int:
+        """Number of trained parameters in use; those of the lexicon count too."""
+        parts = ("modules.", "reader.", "head.", "lexicon.weight", "lexicon.bias")
+        return sum(t.numel() for n, t in self.package.tensors.items() if n.startswith(parts))
+
+    def predict(self, texts: str | Sequence[str]) -> list[Prediction]:
+        """Answer for each text."""
+        texts = [texts] if isinstance(texts, str) else texts
+        if not texts:
+            return []
+        best = torch.from_numpy(self.scores(texts)).softmax(-1).max(-1)
+        return [Prediction(self.labels[i], p) for i, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
+
+    def scores(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Logits, (N, C), in the order of `labels`; their softmax is the probability."""
+        head = self.manifest.head
+        max_length = int(self.manifest.task["max_length"])
+        if self._lexicon is not None:
+            words = torch.from_numpy(self._lexicon.scores([clip(t, max_length) for t in texts]))
+            if self._classifier is None:
+                return words.numpy()
+            return mix(self._state_scores(texts, max_length), words, head.words_share).numpy()
+        return self._state_scores(texts, max_length).numpy()
+
+    def save(self, folder: str | Path) -> None:
+        """Write the package to a folder."""
+        save_package(Path(folder), self.manifest, self.package.tensors, card)
+
+    def close(self) -> None:
+        """Take the modules off the base."""
+        if self._adapted is not None:
+            self._adapted.detach()
+
+    @torch.inference_mode()
+    def _state_scores(self, texts: Sequence[str], max_length: int) -> Tensor:
+        assert self.base is not None
+        ids = encode(self.base, texts, max_length)
+        out = torch.zeros(len(texts), len(self.labels))
+        for rows in length_batches([len(row) for row in ids], _BATCH_TOKENS, _BATCH_TOKENS):
+            out[rows] = self._logits([ids[i] for i in rows]).float().cpu()
+        return out
+
+    def _logits(self, ids: list[list[int]]) -> Tensor:
+        assert self.base is not None and self._adapted is not None and self._classifier is not None
+        batch, mask = pad(ids)
+        batch, mask = batch.to(self.base.device), mask.to(self.base.device)
+        states = self._classifier.states
+        # Nothing to mask where nothing is padded, which spares a single answer the mask.
+        seen = mask if not bool(mask.all()) else None
+        with self._adapted.using(_NAME):
+            found = run_states(self.base.model, self.base.anatomy, batch, seen, states)
+        logits: Tensor = self._classifier(self._classifier.read(torch.stack([found[s] for s in states]), mask))
+        return logits
+
+
+def mix(states: Tensor, words: Tensor, words_share: float) -> Tensor:
+    """Join the scores of states and words: a weighted mean of their log-probabilities, (N, C)."""
+    return (1 - words_share) * functional.log_softmax(states, -1) + words_share * functional.log_softmax(words, -1)
+
+
+def _classifier(package: Package) -> Classifier:
+    head = package.manifest.head
+    reader = READERS.parse(head.reader)
+    classifier = Classifier(
+        head.states,
+        reader,
+        package.part("reader"),
+        package.tensors["head.weight"].float(),
+        package.tensors["head.bias"].float(),
+    )
+    return classifier.requires_grad_(False).eval()
+
+
+def _lexicon(package: Package) -> Lexicon | None:
+    if package.manifest.head.words is None:
+        return None
+    tensors = {name: tensor.numpy() for name, tensor in package.part("lexicon").items()}
+    return Lexicon.from_tensors(parse(LexiconSpec, package.manifest.head.words, where="head.words"), tensors)

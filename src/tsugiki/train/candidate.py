@@ -1,0 +1,54 @@
+"""One way of using the base that was tried, with what it scored and cost."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from tsugiki.manifest import HeadFacts, Placement
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A finished candidate of a race.
+
+    Args:
+        variant: `words`, `head`, `head + words`, `readout`, `suffix b/e`, ...
+        score: accuracy on validation (0..1).
+        loss: cross-entropy there, which decides between equal scores.
+        train_s: its own seconds; the cache, which all share, is not counted here.
+        predicted_s: what its first steps foretold; 0 where nothing was stepped.
+        num_trainable: trained parameters in use.
+        curve: (own seconds, accuracy on validation).
+        placement: of its modules.
+        head: what reads states and words.
+        tensors: all trained tensors, named as in a package.
+        logits: of the validation rows, (M, C).
+    """
+
+    variant: str
+    score: float
+    loss: float
+    train_s: float
+    predicted_s: float
+    num_trainable: int
+    curve: tuple[tuple[float, float], ...]
+    placement: Placement
+    head: HeadFacts
+    tensors: dict[str, Tensor]
+    logits: Tensor
+
+    def facts(self) -> dict[str, Any]:
+        """What the manifest and the bill say of it."""
+        return {
+            "variant": self.variant,
+            "score": round(self.score, 4),
+            "train_s": round(self.train_s, 3),
+            "predicted_s": round(self.predicted_s, 3),
+            "num_trainable": self.num_trainable,
+        }
+
+
+def best_of(candidates: list[Candidate]) -> Candidate:
+    """The one with the best score; between equal scores the lower loss, then the earlier and so the cheaper one."""
+    return max(candidates, key=lambda c: (round(c.score, 6), round(-c.loss, 4)))

@@ -1,0 +1,148 @@
+"""The settings of one run: one TOML file, one section of the manifest."""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from tsugiki.base.store import CacheSettings
+from tsugiki.errors import ConfigError, MissingError
+from tsugiki.spec import Spec, parse
+
+
+class DataSettings(Spec):
+    """Which columns and how many rows.
+
+    Args:
+        text: column of the texts; None finds it by name.
+        label: column of the labels; None finds it by name.
+        validation_share: of the training rows, held out where there is no validation file (0..1).
+        max_length: longest input in tokens; the rest is cut. None: 256, or what the base allows if that is less.
+    """
+
+    text: str | None = None
+    label: str | None = None
+    validation_share: float = Field(default=0.15, gt=0, lt=1)
+    max_length: PositiveInt | None = None
+
+
+class PlacementSettings(Spec):
+    """Where modules stand.
+
+    Args:
+        strategy: `race` tries head, readout and two boundaries; `uniform` and `top` place modules as given here.
+        boundary: first adapted layer; None: two thirds of the layers are below it.
+        exit: first layer that is not run; None runs all.
+        sites: of each adapted layer.
+        form: `{kind, ...}` of every module.
+    """
+
+    strategy: str = "race"
+    boundary: NonNegativeInt | None = None
+    exit: PositiveInt | None = None
+    sites: tuple[str, ...] = ("residual",)
+    form: dict[str, Any] = Field(default_factory=lambda: {"kind": "bottleneck", "rank": 32})
+
+
+class TrainSettings(Spec):
+    """How modules are trained.
+
+    Args:
+        seed: of everything that is random.
+        max_rows: training rows used at most, drawn by class.
+        epochs: passes over the training rows at most; validation ends a run earlier.
+        patience: passes without a better validation score before a run ends.
+        learning_rate: of modules, at its peak.
+        head_learning_rate: of the head, at its peak.
+        warmup_share: of all steps, in which the rate rises (0..1).
+        weight_decay: on the change that modules make.
+        module_dropout: chance that a module is left out for a row (0..1).
+        batch_tokens: tokens per batch, padding included.
+        batch_rows: rows per batch at most.
+        checkpoint_s: seconds between checkpoints.
+        trackers: of accelerate, such as `tensorboard` or `mlflow`.
+    """
+
+    seed: int = 0
+    max_rows: PositiveInt | None = None
+    epochs: PositiveInt = 10
+    patience: PositiveInt = 3
+    learning_rate: PositiveFloat = 1e-3
+    head_learning_rate: PositiveFloat = 1e-3
+    warmup_share: float = Field(default=0.1, ge=0, lt=1)
+    weight_decay: NonNegativeFloat = 0.01
+    module_dropout: float = Field(default=0.1, ge=0, lt=1)
+    batch_tokens: PositiveInt = 1024
+    batch_rows: PositiveInt = 32
+    checkpoint_s: PositiveFloat = 30.0
+    trackers: tuple[str, ...] = ()
+
+
+class Config(Spec):
+    """Everything that decides a run.
+
+    Args:
+        base: folder or hub name of the base; None is the built-in encoder.
+        name: of the adapter; None takes the folder's.
+        precision: `auto` measures which is faster on this machine.
+        licence: SPDX expression for the adapter.
+        usage_terms: what else its user must keep to.
+        data: columns and rows.
+        placement: where modules stand.
+        train: how they are trained.
+        cache: what is kept between runs.
+    """
+
+    base: str | None = None
+    name: str | None = None
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    licence: str | None = None
+    usage_terms: str | None = None
+    data: DataSettings = DataSettings()
+    placement: PlacementSettings = PlacementSettings()
+    train: TrainSettings = TrainSettings()
+    cache: CacheSettings = CacheSettings()
+
+
+def read_config(path: Path | None = None, settings: Mapping[str, Any] | None = None) -> Config:
+    """Read a TOML file and put single settings over it.
+
+    Args:
+        path: of the file; None starts from the defaults.
+        settings: values by dotted key, such as `{"train.max_rows": 2000}`; strings are read as TOML where they can be.
+
+    Raises:
+        MissingError: the file is not there.
+        ConfigError: it is not TOML, or settings are unknown or wrong; all faults are named together.
+    """
+    values: dict[str, Any] = {}
+    if path is not None:
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise MissingError("config.missing", path=path) from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError("config.not_toml", path=path, reason=error) from error
+    for key, value in (settings or {}).items():
+        _put(values, key.split("."), _literal(value))
+    return parse(Config, values, where=str(path or "config"))
+
+
+def _put(values: dict[str, Any], path: list[str], value: Any) -> None:
+    for part in path[:-1]:
+        inner = values.setdefault(part, {})
+        if not isinstance(inner, dict):
+            raise ConfigError("config.not_a_section", key=".".join(path), section=part)
+        values = inner
+    values[path[-1]] = value
+
+
+def _literal(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return value

@@ -1,0 +1,106 @@
+"""The candidates that need no training steps: states, words, and both."""
+
+import time
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from tsugiki.data.lexicon import STRENGTHS, Lexicon
+from tsugiki.manifest import HeadFacts, Placement
+from tsugiki.tasks.adapter import mix
+from tsugiki.train.candidate import Candidate
+from tsugiki.train.head import PENALTIES, LinearHead, fit_path
+from tsugiki.train.loop import Labelled, accuracy_and_loss
+
+_SHARES = (0.25, 0.5, 0.75)
+# Margins of the lexicon are of no scale; this one is chosen on validation and kept in its weight.
+_SHARPNESS = (1.0, 2.0, 4.0, 8.0)
+
+
+def features_of(rows: Labelled, states: Sequence[int]) -> Tensor:
+    """Pooled states side by side, (N, K * d)."""
+    return rows.rows.pooled[:, list(states)].flatten(1)
+
+
+def head_candidate(train: Labelled, held: Labelled, num_classes: int, states: tuple[int, ...]) -> Candidate:
+    """Fit the head on states for a series of penalties and keep the best on validation."""
+    began = time.perf_counter()
+    heads = fit_path(features_of(train, states), train.classes, num_classes, PENALTIES)
+    spent = time.perf_counter() - began
+    tried = [(accuracy_and_loss(head.scores(features_of(held, states)), held.classes), head) for head in heads]
+    (score, loss), head = max(tried, key=lambda pair: (pair[0][0], -pair[0][1]))
+    return Candidate(
+        variant="head",
+        score=score,
+        loss=loss,
+        train_s=spent,
+        predicted_s=0.0,
+        num_trainable=head.weight.numel() + head.bias.numel(),
+        curve=((spent, score),),
+        placement=Placement(boundary=max(states), exit=max(states)),
+        head=HeadFacts(states=states),
+        tensors={"head.weight": head.weight, "head.bias": head.bias},
+        logits=head.scores(features_of(held, states)),
+    )
+
+
+def words_candidate(
+    texts: Sequence[str], train: Labelled, held_texts: Sequence[str], held: Labelled, num_classes: int, seed: int
+) -> Candidate:
+    """Fit the words alone, strength and sharpness chosen on validation."""
+    began = time.perf_counter()
+    tried = []
+    for strength in STRENGTHS:
+        lexicon = Lexicon.fit(texts, train.classes.tolist(), num_classes, strength=strength, seed=seed)
+        margins = torch.from_numpy(lexicon.scores(held_texts))
+        measured = [(accuracy_and_loss(margins * sharp, held.classes), sharp) for sharp in _SHARPNESS]
+        (score, loss), sharp = min(measured, key=lambda m: m[0][1])
+        tried.append((score, -loss, strength, sharp, lexicon, margins * sharp))
+    score, negative, _, sharp, lexicon, logits = max(tried, key=lambda t: t[:2])
+    spent = time.perf_counter() - began
+    sharpened = Lexicon(lexicon.spec, lexicon.columns, lexicon.idf, lexicon.weight * sharp, lexicon.bias * sharp)
+    tensors = {f"lexicon.{name}": torch.from_numpy(array) for name, array in sharpened.tensors().items()}
+    return Candidate(
+        variant="words",
+        score=score,
+        loss=-negative,
+        train_s=spent,
+        predicted_s=0.0,
+        num_trainable=tensors["lexicon.weight"].numel() + tensors["lexicon.bias"].numel(),
+        curve=((spent, score),),
+        placement=Placement(boundary=0, exit=0),
+        head=HeadFacts(words=lexicon.spec.model_dump(mode="json"), words_share=1.0),
+        tensors=tensors,
+        logits=logits,
+    )
+
+
+def joined(candidate: Candidate, words: Candidate, held: Labelled) -> Candidate | None:
+    """A candidate with the words beside it, where validation gains by that."""
+    tried = [
+        (accuracy_and_loss(mix(candidate.logits, words.logits, share), held.classes), share) for share in _SHARES
+    ]
+    (score, loss), share = max(tried, key=lambda pair: (pair[0][0], -pair[0][1]))
+    if score <= max(candidate.score, words.score):
+        return None
+    head = candidate.head.model_copy(update={"words": words.head.words, "words_share": share})
+    spent = candidate.train_s + words.train_s
+    return Candidate(
+        variant=f"{candidate.variant} + words",
+        score=score,
+        loss=loss,
+        train_s=spent,
+        predicted_s=candidate.predicted_s,
+        num_trainable=candidate.num_trainable + words.num_trainable,
+        curve=((spent, score),),
+        placement=candidate.placement,
+        head=head,
+        tensors=candidate.tensors | words.tensors,
+        logits=mix(candidate.logits, words.logits, share),
+    )
+
+
+def as_head(candidate: Candidate) -> LinearHead:
+    """The fitted head of a candidate, to start training from."""
+    return LinearHead(candidate.tensors["head.weight"], candidate.tensors["head.bias"], 0.0)

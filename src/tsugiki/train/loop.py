@@ -1,0 +1,182 @@
+"""The training loop: token-budget batches, warm-up and decay, early stopping, exact resume.
+
+Every process works on its share of each batch and the loss is the sum over rows divided by the rows of the whole batch,
+so any number of processes takes the same steps. What is random follows from (seed, step), so a run that goes on from a
+checkpoint takes the steps that it would have taken.
+"""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+from torch.nn import functional
+from torch.optim.lr_scheduler import LambdaLR
+
+from tsugiki.base.prefix_cache import CachedRows
+from tsugiki.data.batches import length_batches
+from tsugiki.errors import TrainingError
+from tsugiki.progress import progress
+from tsugiki.train.checkpoint import Checkpoint, Position
+from tsugiki.train.config import TrainSettings
+from tsugiki.train.scion import Scion
+
+_EVALUATION_TOKENS = 8192
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Rows with their states and the class of each, (N,) int64."""
+
+    rows: CachedRows
+    classes: Tensor
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a run went.
+
+    Args:
+        score: best accuracy on validation (0..1).
+        loss: cross-entropy there, which decides between equal scores.
+        curve: (seconds of training, accuracy on validation) after each epoch; validation passes are not counted.
+        train_s: seconds of training.
+        predicted_s: what the first steps foretold for the epochs that were run.
+    """
+
+    score: float
+    loss: float
+    curve: tuple[tuple[float, float], ...]
+    train_s: float
+    predicted_s: float
+
+
+def fit(scion: Scion, train: Labelled, held: Labelled, settings: TrainSettings, checkpoint: Checkpoint, label: str) -> Fit:
+    """Train a scion; it ends with the parameters of its best epoch.
+
+    Args:
+        scion: what is trained.
+        train: training rows.
+        held: validation rows.
+        settings: of the run.
+        checkpoint: where the run is kept, and where it goes on from.
+        label: of the progress bar and the trackers.
+
+    Raises:
+        TrainingError: the loss is not a number; the last good step is kept in the checkpoint.
+    """
+    accelerator = Accelerator(log_with=list(settings.trackers) or None, project_dir=str(checkpoint.folder))
+    optimiser = torch.optim.AdamW(
+        scion.groups(settings.learning_rate, settings.head_learning_rate, settings.weight_decay)
+    )
+    steps = [_batches(train.rows, settings, epoch) for epoch in range(settings.epochs)]
+    total = sum(map(len, steps))
+    schedule = LambdaLR(optimiser, lambda step: _rate(step, total, settings.warmup_share))
+    model = accelerator.prepare_model(scion) if accelerator.num_processes > 1 else scion
+    optimiser = accelerator.prepare_optimizer(optimiser)
+    if settings.trackers:
+        accelerator.init_trackers("tsugiki", config=settings.model_dump(mode="json", exclude={"trackers"}))
+    at = checkpoint.resume(scion, optimiser, schedule) or Position.start(*evaluate(scion, held), scion)
+    predicted_s = 0.0
+    with progress(label, sum(len(batch) for epoch in steps[at.epoch :] for batch in epoch)) as advance:
+        for epoch in range(at.epoch, settings.epochs):
+            began, saved = time.perf_counter(), time.perf_counter()
+            for number, batch in enumerate(steps[epoch]):
+                if number < at.batch:
+                    continue
+                loss = _step(model, scion, train, batch, settings, at.step, accelerator)
+                value = float(loss.detach())
+                if not math.isfinite(value):
+                    checkpoint.save(scion, optimiser, schedule, at)
+                    raise TrainingError("train.not_a_number", step=at.step, rate=settings.learning_rate, lower=settings.learning_rate / 3)
+                optimiser.step()
+                schedule.step()
+                optimiser.zero_grad()
+                at = at.stepped(number + 1)
+                advance(len(batch))
+                if not predicted_s and number >= 2:
+                    tokens = sum(_padded(train.rows, b) for b in steps[epoch][: number + 1])
+                    share = tokens / sum(_padded(train.rows, b) for b in steps[epoch])
+                    predicted_s = (time.perf_counter() - began) / share
+                if time.perf_counter() - saved > settings.checkpoint_s:
+                    at = at.spent(time.perf_counter() - began)
+                    began = time.perf_counter()
+                    checkpoint.save(scion, optimiser, schedule, at)
+                    saved = time.perf_counter()
+            at = at.spent(time.perf_counter() - began)
+            score, held_loss = evaluate(scion, held)
+            at = at.scored(score, held_loss, scion)
+            if settings.trackers:
+                accelerator.log({f"{label}/accuracy": score, f"{label}/loss": held_loss}, step=at.step)
+            if at.epochs_without_gain >= settings.patience:
+                break
+    at.restore_best(scion)
+    accelerator.end_training()
+    return Fit(at.best_score, at.best_loss, tuple(at.curve), at.train_s, predicted_s * at.epoch)
+
+
+@torch.no_grad()
+def scores(scion: Scion, rows: CachedRows) -> Tensor:
+    """Logits of all rows, (N, C), on the CPU."""
+    scion.set_training(None)
+    out = torch.zeros(len(rows), scion.classifier.bias.shape[0])
+    for batch in length_batches(rows.lengths, _EVALUATION_TOKENS, _EVALUATION_TOKENS):
+        out[batch] = scion(rows, batch).float().cpu()
+    return out
+
+
+def evaluate(scion: Scion, held: Labelled) -> tuple[float, float]:
+    """Accuracy (0..1) and mean cross-entropy."""
+    return accuracy_and_loss(scores(scion, held.rows), held.classes)
+
+
+def accuracy_and_loss(logits: Tensor, classes: Tensor) -> tuple[float, float]:
+    """Accuracy (0..1) and mean cross-entropy; a row of a class that training lacks (-1) counts as wrong."""
+    right = (logits.argmax(-1) == classes).float().mean()
+    known = classes >= 0
+    loss = functional.cross_entropy(logits[known], classes[known]) if known.any() else torch.tensor(math.inf)
+    return float(right), float(loss)
+
+
+def _step(
+    model: torch.nn.Module,
+    scion: Scion,
+    train: Labelled,
+    batch: Sequence[int],
+    settings: TrainSettings,
+    step: int,
+    accelerator: Accelerator,
+) -> Tensor:
+    world, rank = accelerator.num_processes, accelerator.process_index
+    # A process without a row still takes part, with weight 0, since all meet in the backward pass.
+    own = list(batch[rank::world]) or [batch[0]]
+    weight = 1.0 if batch[rank::world] else 0.0
+    generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + step * world + rank)
+    scion.set_training(settings.module_dropout, generator)
+    logits = model(train.rows, own)
+    targets = train.classes[own].to(logits.device)
+    # Processes average their gradients; the mean over the whole batch is wanted.
+    loss = functional.cross_entropy(logits, targets, reduction="sum") * (weight * world / len(batch))
+    accelerator.backward(loss)
+    return loss
+
+
+def _batches(rows: CachedRows, settings: TrainSettings, epoch: int) -> list[list[int]]:
+    return length_batches(
+        rows.lengths, settings.batch_tokens, settings.batch_rows, shuffle_seed=(settings.seed, epoch)
+    )
+
+
+def _padded(rows: CachedRows, batch: Sequence[int]) -> int:
+    return len(batch) * max(len(rows.token_ids[i]) for i in batch)
+
+
+def _rate(step: int, total: int, warmup_share: float) -> float:
+    """Share of the peak rate: a linear rise, then half a cosine down to zero."""
+    rise = max(1, round(warmup_share * total))
+    if step < rise:
+        return (step + 1) / rise
+    return 0.5 * (1.0 + math.cos(math.pi * (step - rise) / max(1, total - rise)))

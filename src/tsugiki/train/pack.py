@@ -1,0 +1,92 @@
+"""A candidate with its manifest, as a package on its base."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from tsugiki.adapt.package import Package
+from tsugiki.adapt.statistics import statistics_of
+from tsugiki.base.model import Base
+from tsugiki.data.rows import Rows
+from tsugiki.manifest import BaseFacts, DataFacts, Manifest
+from tsugiki.tasks.adapter import Adapter
+from tsugiki.train.candidate import Candidate
+from tsugiki.train.config import Config
+from tsugiki.train.loop import Labelled
+
+
+@dataclass(frozen=True)
+class Packer:
+    """What all candidates of one run have in common.
+
+    Args:
+        config: of the run.
+        base: the base.
+        labels: classes, in the order of the scores.
+        max_length: tokens per row.
+        rows: training rows.
+        train: their states.
+        held: states of the validation rows.
+    """
+
+    config: Config
+    base: Base
+    labels: tuple[str, ...]
+    max_length: int
+    rows: Rows
+    train: Labelled
+    held: Labelled
+
+    def adapter(self, candidate: Candidate, rivals: Sequence[Candidate], seconds: Mapping[str, float]) -> Adapter:
+        """A candidate ready to answer; its package can be saved."""
+        tensors = candidate.tensors | {f"statistics.{k}": v for k, v in self._statistics(candidate).items()}
+        package = Package(self._manifest(candidate, rivals, seconds), tensors, digest="")
+        return Adapter(package, self.base if candidate.placement.exit else None)
+
+    def _statistics(self, candidate: Candidate) -> dict[str, object]:
+        last = self.base.num_layers
+        layers = {max(1, last // 4), last // 2, 3 * last // 4}
+        if 0 < candidate.placement.boundary:
+            layers.add(candidate.placement.boundary)
+        top = self.train.rows.pooled.shape[1] - 1
+        described = [layer for layer in layers if layer <= top]
+        pooled, held = self.train.rows.pooled, self.held.rows.pooled
+        found = statistics_of(self.base.digest, pooled, self.train.classes, held, len(self.labels), described)
+        return dict(found)
+
+    def _manifest(self, candidate: Candidate, rivals: Sequence[Candidate], seconds: Mapping[str, float]) -> Manifest:
+        counts = self.train.classes.bincount(minlength=len(self.labels)).tolist()
+        config = self.config
+        return Manifest(
+            name=config.name or "adapter",
+            tsugiki_version=version("tsugiki"),
+            task={"kind": "classify", "labels": list(self.labels), "max_length": self.max_length},
+            base=BaseFacts(
+                name=self.base.name,
+                architecture=type(self.base.model).__name__,
+                num_layers=self.base.num_layers,
+                width=self.base.width,
+                layer_digests=self.base.layer_digests,
+                tokenizer_digest=self.base.tokenizer_digest,
+            ),
+            placement=candidate.placement,
+            head=candidate.head,
+            variant=candidate.variant,
+            training=config.model_dump(mode="json", exclude={"base", "name", "cache"}),
+            data=DataFacts(
+                rows_digest=self.rows.digest(),
+                num_train=len(self.rows),
+                num_validation=len(self.held.classes),
+                class_counts=dict(zip(self.labels, counts, strict=True)),
+            ),
+            metrics={
+                "validation_accuracy": round(candidate.score, 4),
+                "total_train_s": round(seconds["total"], 3),
+                "cache_s": round(seconds["cache"], 3),
+                "num_trainable": candidate.num_trainable,
+                "trainable_share": round(candidate.num_trainable / self.base.num_params, 6),
+            },
+            candidates=tuple(rival.facts() for rival in rivals),
+            licence=config.licence,
+            usage_terms=config.usage_terms,
+        )

@@ -1,0 +1,109 @@
+"""Train the plans one after the other and keep each result, so that a race that is killed goes on where it was."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from tsugiki.adapt.adapted import AdaptedModel
+from tsugiki.adapt.classifier import Classifier
+from tsugiki.base.model import Base
+from tsugiki.home import write_atomically
+from tsugiki.manifest import HeadFacts, ModuleFacts, Placement
+from tsugiki.placement.plan import Plan
+from tsugiki.train.candidate import Candidate
+from tsugiki.train.checkpoint import Checkpoint
+from tsugiki.train.config import TrainSettings
+from tsugiki.train.heads import features_of
+from tsugiki.train.loop import Fit, Labelled, fit, scores
+from tsugiki.train.scion import NAME, Scion
+
+
+@dataclass(frozen=True)
+class Track:
+    """Everything the plans of one race share.
+
+    Args:
+        base: the base.
+        train: training rows.
+        held: validation rows.
+        num_classes: C.
+        settings: of each run.
+        folder: where results and checkpoints are kept until the race is over.
+    """
+
+    base: Base
+    train: Labelled
+    held: Labelled
+    num_classes: int
+    settings: TrainSettings
+    folder: Path
+
+    def run(self, plan: Plan, head: Candidate | None) -> Candidate:
+        """Train one plan, or take its result where it was trained before the race was killed.
+
+        Args:
+            plan: what to train.
+            head: the fitted head on the same states, to start from where the plan is warm.
+        """
+        name = plan.variant.replace("/", "-").replace(" ", "-")
+        kept = self.folder / f"{name}.done.safetensors"
+        if not kept.exists():
+            self._train(plan, head, Checkpoint(self.folder, name), kept)
+        return self._candidate(plan, kept)
+
+    def _train(self, plan: Plan, head: Candidate | None, checkpoint: Checkpoint, kept: Path) -> None:
+        adapted = AdaptedModel(self.base.model, self.base.anatomy)
+        scion = Scion(adapted, plan.grafts, self._classifier(plan, head), self.settings.seed).to(self.base.device)
+        try:
+            result = fit(scion, self.train, self.held, self.settings, checkpoint, plan.variant)
+            logits = scores(scion, self.held.rows)
+            weight, bias = scion.classifier.folded()
+            tensors = {f"modules.{k}": v for k, v in adapted.tensors(NAME).items()}
+            tensors |= {f"reader.{k}": v for k, v in scion.classifier.reader_params.items()}
+            tensors |= {"head.weight": weight, "head.bias": bias, "logits": logits}
+        finally:
+            adapted.detach()
+        content = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        write_atomically(kept, save(content, metadata={"fit": json.dumps(vars(result))}))
+        checkpoint.remove()
+
+    def _classifier(self, plan: Plan, head: Candidate | None) -> Classifier:
+        features = features_of(self.train, plan.states)
+        mean, scale = features.mean(0), features.std(0, correction=0).clamp(min=1e-6)
+        if plan.warm and head is not None:
+            weight, bias = head.tensors["head.weight"], head.tensors["head.bias"]
+        else:
+            counts = torch.bincount(self.train.classes, minlength=self.num_classes).float() + 0.5
+            weight, bias = torch.zeros(self.num_classes, features.shape[1]), (counts / counts.sum()).log()
+        reader = plan.reader
+        params = reader.init(len(plan.states), self.base.width)
+        return Classifier(plan.states, reader, params, weight, bias, mean, scale)
+
+    def _candidate(self, plan: Plan, kept: Path) -> Candidate:
+        with safe_open(str(kept), "pt") as file:
+            result = Fit(**json.loads(file.metadata()["fit"]))
+            tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        logits = tensors.pop("logits")
+        modules = tuple(
+            ModuleFacts(layer=g.layer, site=g.site, form=g.form.model_dump(mode="json")) for g in plan.grafts
+        )
+        exit = max(plan.states)
+        boundary = min((g.layer for g in plan.grafts), default=exit)
+        return Candidate(
+            variant=plan.variant,
+            score=result.score,
+            loss=result.loss,
+            train_s=result.train_s,
+            predicted_s=result.predicted_s,
+            num_trainable=sum(t.numel() for t in tensors.values()),
+            curve=tuple((float(s), float(a)) for s, a in result.curve),
+            placement=Placement(boundary=boundary, exit=exit, modules=modules),
+            head=HeadFacts(states=plan.states, reader=plan.reader.model_dump(mode="json")),
+            tensors=tensors,
+            logits=logits,
+        )

@@ -1,0 +1,207 @@
+"""From rows to an adapter: check, cache, fit heads, race, choose, pack."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from tsugiki.base.model import Base, load_base
+from tsugiki.base.prefix_cache import PrefixCache
+from tsugiki.data.checks import check, require_learnable
+from tsugiki.data.rows import Rows, Splits
+from tsugiki.data.split import subsample, with_validation
+from tsugiki.home import home, private_folder
+from tsugiki.i18n import notify, text, warn
+from tsugiki.placement.plan import STRATEGIES, Plan, head_states
+from tsugiki.spec import digest
+from tsugiki.tasks.adapter import Adapter
+from tsugiki.train.candidate import Candidate, best_of
+from tsugiki.train.config import Config
+from tsugiki.train.heads import head_candidate, joined, words_candidate
+from tsugiki.train.loop import Labelled
+from tsugiki.train.pack import Packer
+from tsugiki.train.race import Track
+
+DEFAULT_MAX_LENGTH = 256
+# Above this validation could not show what modules add.
+_ENOUGH = 0.995
+
+
+@dataclass
+class Trained:
+    """An adapter and how it came about.
+
+    Args:
+        adapter: the best candidate, ready to answer.
+        candidates: all that were tried, in the order in which they ran.
+        seconds: `cache`, each candidate by variant, and `total`; validation passes are not counted.
+        curve: (seconds since the start, best accuracy on validation so far); cache, head and every candidate count.
+        verdict: what was enough, as a sentence.
+        packer: makes any candidate an adapter.
+    """
+
+    adapter: Adapter
+    candidates: list[Candidate]
+    seconds: dict[str, float]
+    curve: list[tuple[float, float]]
+    verdict: str
+    packer: Packer = field(repr=False)
+
+    @property
+    def predicted_s(self) -> float:
+        """Seconds of the stepped candidates as their first steps foretold them."""
+        return sum(c.predicted_s for c in self.candidates if not _is_joined(c))
+
+    @property
+    def measured_s(self) -> float:
+        """Seconds of the same candidates as measured."""
+        return sum(c.train_s for c in self.candidates if c.predicted_s and not _is_joined(c))
+
+    def adapter_of(self, candidate: Candidate) -> Adapter:
+        """Any candidate as an adapter; close it when it is no longer needed."""
+        return self.packer.adapter(candidate, self.candidates, self.seconds)
+
+
+def train_adapter(splits: Splits, config: Config) -> Trained:
+    """Train an adapter for classification.
+
+    Args:
+        splits: rows; validation is split off where there is none.
+        config: all settings.
+
+    Raises:
+        RowsError: the rows cannot be learnt from.
+        MissingError: the base is not there.
+        BaseModelError: the base cannot be grafted on.
+        ConfigError: placement and base do not fit.
+        TrainingError: the loss is not a number.
+    """
+    require_learnable(splits)
+    for finding in check(splits):
+        warn(finding.code, **finding.facts)
+    train, held = _sampled(splits, config)
+    base = open_base(config)
+    plans = _plans(base, config) if len(held) else []
+    packer = _packer(train, held, base, plans, config)
+    folder = _folder(train, held, base, config)
+    candidates: list[Candidate] = []
+    for candidate in _race(packer, held, plans, folder):
+        candidates.append(candidate)
+        notify("train.candidate", variant=candidate.variant, score=100 * candidate.score, seconds=candidate.train_s)
+        if candidate.score >= _ENOUGH:
+            break
+    seconds = _seconds(candidates, packer.train.rows.cache_s)
+    winner = best_of(candidates)
+    adapter = packer.adapter(winner, candidates, seconds)
+    shutil.rmtree(folder, ignore_errors=True)
+    curve = _curve(candidates, seconds["cache"])
+    return Trained(adapter, candidates, seconds, curve, _verdict(winner, candidates), packer)
+
+
+def open_base(config: Config) -> Base:
+    """The base of a run, in the precision of this machine."""
+    return load_base(config.base, precision=config.precision)
+
+
+def _sampled(splits: Splits, config: Config) -> tuple[Rows, Rows]:
+    """Training rows, at most as many as wanted, and validation rows."""
+    splits = with_validation(splits, share=config.data.validation_share, seed=config.train.seed)
+    train = splits.train
+    assert train is not None and train.labels is not None
+    wanted = config.train.max_rows
+    if wanted is not None and wanted < len(train):
+        train = train.take(subsample(train.labels, wanted, config.train.seed))
+    return train, splits.validation or Rows((), ())
+
+
+def _plans(base: Base, config: Config) -> list[Plan]:
+    placement = config.placement.model_dump(mode="json")
+    strategy = STRATEGIES.parse({"kind": placement.pop("strategy"), **placement})
+    return strategy.plans(base.anatomy)
+
+
+def _packer(train: Rows, held: Rows, base: Base, plans: list[Plan], config: Config) -> Packer:
+    """Cache what the plans need; the clock holds the training rows, since validation passes are not counted."""
+    assert train.labels is not None and held.labels is not None
+    labels = tuple(sorted(set(train.labels)))
+    number = {label: index for index, label in enumerate(labels)}
+    max_length = min(config.data.max_length or DEFAULT_MAX_LENGTH, base.max_length)
+    cache = PrefixCache(base, max_length, config.cache)
+    top = config.placement.exit or base.num_layers
+    wanted = {state for plan in plans for state in _tokens_needed(plan)}
+
+    def states(rows: Rows) -> Labelled:
+        classes = torch.tensor([number.get(label, -1) for label in rows.labels or ()], dtype=torch.int64)
+        return Labelled(cache.rows(rows.texts, wanted, top), classes)
+
+    learnt = states(train)
+    cut = sum(length == max_length for length in learnt.rows.lengths)
+    if cut:
+        warn("train.cut", rows=cut, max_length=max_length)
+    return Packer(config, base, labels, max_length, train, learnt, states(held))
+
+
+def _tokens_needed(plan: Plan) -> tuple[int, ...]:
+    boundary = min((graft.layer for graft in plan.grafts), default=None)
+    if boundary is None:
+        return plan.states
+    return (boundary,) if boundary else ()
+
+
+def _folder(train: Rows, held: Rows, base: Base, config: Config) -> Path:
+    """Where this run is kept until it is over: the same settings, rows and base find it again."""
+    settings = config.model_dump(mode="json", exclude={"name", "licence", "usage_terms", "cache"})
+    key = digest([settings, train.digest(), held.digest(), base.digest, str(base.dtype)])
+    return private_folder(home() / "runs" / key[:16])
+
+
+def _race(packer: Packer, held: Rows, plans: list[Plan], folder: Path) -> Iterator[Candidate]:
+    """Candidates from the cheapest to the dearest, each with the words beside it where they help."""
+    train, classes = packer.train, len(packer.labels)
+    exit = packer.config.placement.exit or packer.base.num_layers
+    head = head_candidate(train, packer.held, classes, head_states(exit))
+    yield head
+    words = words_candidate(packer.rows.texts, train, held.texts, packer.held, classes, packer.config.train.seed)
+    yield words
+    if both := joined(head, words, packer.held):
+        yield both
+    track = Track(packer.base, train, packer.held, classes, packer.config.train, folder)
+    for plan in plans:
+        candidate = track.run(plan, head)
+        yield candidate
+        if both := joined(candidate, words, packer.held):
+            yield both
+
+
+def _seconds(candidates: list[Candidate], cache_s: float) -> dict[str, float]:
+    seconds = {"cache": cache_s} | {c.variant: c.train_s for c in candidates if not _is_joined(c)}
+    return seconds | {"total": sum(seconds.values())}
+
+
+def _curve(candidates: list[Candidate], cache_s: float) -> list[tuple[float, float]]:
+    clock, best = cache_s, 0.0
+    curve = [(0.0, 0.0)]
+    for candidate in candidates:
+        for seconds, score in candidate.curve:
+            best = max(best, score)
+            curve.append((clock + (0.0 if _is_joined(candidate) else seconds), best))
+        clock += 0.0 if _is_joined(candidate) else candidate.train_s
+    return curve
+
+
+def _is_joined(candidate: Candidate) -> bool:
+    """Whether all its work was done by two candidates before it."""
+    return candidate.variant.endswith("+ words")
+
+
+def _verdict(winner: Candidate, candidates: list[Candidate]) -> str:
+    key = {"words": "train.words_enough", "head": "train.head_enough", "head + words": "train.head_enough"}
+    rest = max((c.score for c in candidates if c is not winner), default=0.0)
+    return text(
+        key.get(winner.variant, "train.modules_won"),
+        variant=winner.variant,
+        score=100 * winner.score,
+        rest=100 * rest,
+    )

@@ -1,0 +1,99 @@
+"""What one run trains: modules over a boundary, a reader and a head, fed from the prefix cache."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from tsugiki.adapt.adapted import AdaptedModel, Graft
+from tsugiki.adapt.classifier import Classifier
+from tsugiki.adapt.reader import mean_pool
+from tsugiki.base.prefix_cache import CachedRows
+from tsugiki.base.suffix import run_states
+
+NAME = "scion"
+
+
+class Scion(nn.Module):
+    """Everything trainable, and how logits follow from cached rows.
+
+    The base is reached through `AdaptedModel` and is no submodule: nothing here owns or saves a frozen weight.
+
+    Args:
+        adapted: the base.
+        grafts: the modules; empty where only states are read.
+        classifier: reader and head.
+        seed: of fresh modules.
+    """
+
+    def __init__(self, adapted: AdaptedModel, grafts: Sequence[Graft], classifier: Classifier, seed: int) -> None:
+        super().__init__()
+        self.grafts = tuple(grafts)
+        self.classifier = classifier
+        self._adapted = adapted
+        adapted.attach(NAME, self.grafts, seed=seed)
+        self.banks = nn.ModuleList(adapted.banks[key] for key in sorted({(g.layer, g.site) for g in grafts}))
+        for parameter in self.parameters():
+            parameter.requires_grad_(True)
+
+    @property
+    def boundary(self) -> int:
+        """First adapted layer; the exit where there are no modules."""
+        return min((g.layer for g in self.grafts), default=self.exit)
+
+    @property
+    def exit(self) -> int:
+        """First layer that is not run."""
+        return max(self.classifier.states)
+
+    @property
+    def num_trainable(self) -> int:
+        """Number of trained parameters."""
+        return sum(p.numel() for p in self.parameters())
+
+    def states_needed(self) -> list[int]:
+        """States whose tokens must be on a shelf, so that an epoch runs no frozen layer."""
+        return [self.boundary] if self.grafts else list(self.classifier.states)
+
+    def forward(self, rows: CachedRows, indices: Sequence[int]) -> Tensor:
+        """Logits of some rows, (B, C)."""
+        ids, mask = rows.batch(indices)
+        if not self.grafts:
+            states = torch.stack([rows.state(s, indices) for s in self.classifier.states])
+            return self._logits(self.classifier.read(states, mask))
+        above = [s for s in self.classifier.states if s > self.boundary]
+        model = self._adapted.model
+        entering = rows.state(self.boundary, indices) if self.boundary else None
+        with self._adapted.using(NAME):
+            found = run_states(model, self._adapted.anatomy, ids, mask, above, boundary=self.boundary, state=entering)
+        # Below the boundary nothing moves, so there the means that the cache keeps are read.
+        below = [s for s in self.classifier.states if s <= self.boundary]
+        fixed = rows.pooled[list(indices)][:, below].flatten(1).to(mask.device)
+        moving = mean_pool(torch.stack([found[s] for s in above]), mask).transpose(0, 1).flatten(1)
+        return self._logits(torch.cat([fixed, moving], 1))
+
+    def _logits(self, features: Tensor) -> Tensor:
+        logits: Tensor = self.classifier(features)
+        return logits
+
+    def set_training(self, dropout: float | None, generator: torch.Generator | None = None) -> None:
+        """Switch module dropout on, drawn from `generator`; None switches it off."""
+        for bank in self.banks:
+            bank.train(dropout is not None)
+            bank.dropout, bank.generator = dropout or 0.0, generator
+
+    def groups(self, learning_rate: float, head_learning_rate: float, weight_decay: float) -> list[dict[str, object]]:
+        """Parameter groups for the optimiser: modules with decay on their change, readers and heads without.
+
+        Modules and readers are zero changes when fresh, so plain decay pulls towards the base.
+        """
+        changes = [*self.banks.parameters(), *self.classifier.reader_params.values()]
+        head = [self.classifier.weight, self.classifier.bias]
+        groups: list[dict[str, object]] = [{"params": head, "lr": head_learning_rate, "weight_decay": 0.0}]
+        if changes:
+            groups.append({"params": changes, "lr": learning_rate, "weight_decay": weight_decay})
+        return groups
+
+    def close(self) -> None:
+        """Take the modules off the base."""
+        self._adapted.remove(NAME)
