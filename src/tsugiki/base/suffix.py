@@ -10,8 +10,8 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from tsugiki.base.anatomy import Anatomy
 
@@ -72,7 +72,12 @@ def run_states(
 
     Returns:
         Each state asked for, (B, S, d).
+
+    Raises:
+        ValueError: a state below the boundary is asked for, or the one at the boundary is not given.
     """
+    if min(keep) < boundary or (boundary and state is None):
+        raise ValueError(f"states {sorted(keep)} cannot be run from a boundary of {boundary} and its state")
     with only_layers(model, anatomy, boundary, max(keep), state), _recording(model, anatomy, keep) as seen:
         trunk(model)(input_ids=input_ids, attention_mask=attention_mask, **_quiet(model))
     return seen
@@ -91,13 +96,12 @@ def only_layers(
     layers = layers_of(model, anatomy)
     own = list(layers)
     hook = None
-    if state is not None:
-        entry = own[boundary] if boundary < len(own) else None
-        hook = entry.register_forward_pre_hook(_entering(state), with_kwargs=True) if entry is not None else None
     try:
         for index, layer in enumerate(own):
             if not boundary <= index < exit:
                 layers[index] = StandIn(layer, _returns_tuple(layer))
+        if state is not None:
+            hook = _let_enter(layers, boundary, state)
         yield
     finally:
         for index, layer in enumerate(own):
@@ -106,13 +110,20 @@ def only_layers(
             hook.remove()
 
 
-def _entering(state: Tensor) -> Any:
+def _let_enter(layers: nn.ModuleList, boundary: int, state: Tensor) -> RemovableHandle:
+    """Put a state in front of the layer at the boundary; behind the last one where the boundary lies above it."""
+
     def enter(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         if args:
             return (state, *args[1:]), kwargs
         return args, {**kwargs, "hidden_states": state}
 
-    return enter
+    def leave(_: nn.Module, __: Any, output: Any) -> Any:
+        return state if isinstance(output, Tensor) else (state, *output[1:])
+
+    if boundary < len(layers):
+        return layers[boundary].register_forward_pre_hook(enter, with_kwargs=True)
+    return layers[-1].register_forward_hook(leave)
 
 
 def _returns_tuple(layer: nn.Module) -> bool:
@@ -133,7 +144,7 @@ def _recording(model: nn.Module, anatomy: Anatomy, keep: Collection[int]) -> Ite
         return look
 
     def leaving(_: nn.Module, __: Any, output: Any) -> None:
-        seen[len(layers)] = output if isinstance(output, torch.Tensor) else output[0]
+        seen[len(layers)] = output if isinstance(output, Tensor) else output[0]
 
     hooks = [layers[s].register_forward_pre_hook(entering(s), with_kwargs=True) for s in keep if s < len(layers)]
     if len(layers) in keep:

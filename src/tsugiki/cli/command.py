@@ -9,6 +9,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module, resources
+from itertools import pairwise
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -124,7 +125,7 @@ def _choose_language(line: Sequence[str]) -> None:
 
 
 def _languages_asked(line: Sequence[str]) -> Iterator[str]:
-    for word, following in zip(line, [*line[1:], ""], strict=True):
+    for word, following in pairwise([*line, ""]):
         if word == "--":
             return
         if word == "--lang":

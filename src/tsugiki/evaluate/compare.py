@@ -19,23 +19,22 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
+from rich.console import Console, Group
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from tsugiki.base.model import load_base
-from tsugiki.base.precision import choose_dtype
 from tsugiki.data.checks import require_learnable
 from tsugiki.data.rows import Splits
 from tsugiki.data.split import subsample, with_validation
 from tsugiki.errors import RowsError, TrainingError
-from tsugiki.evaluate.method import Job, Method
+from tsugiki.evaluate.method import Job, Method, parse_methods
 from tsugiki.evaluate.metrics import paired_bootstrap
 from tsugiki.evaluate.result import Result
 from tsugiki.evaluate.worker import PREDICTIONS, RESULTS, write_results
 from tsugiki.i18n import language, text
 from tsugiki.report.html import comparison_page
 from tsugiki.report.plots import score_by_parameters, score_by_time
-from tsugiki.report.tables import comparison_text
+from tsugiki.report.tables import comparison_tables, plain
 from tsugiki.spec import Spec
 from tsugiki.train.config import Config
 
@@ -76,70 +75,79 @@ class Comparison:
         target_score: mean validation score of full fine-tuning less one point; None where it is not among the methods.
     """
 
-    results: list[Result]
-    differences: list[Difference]
+    results: tuple[Result, ...]
+    differences: tuple[Difference, ...]
     target_score: float | None
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The results as plain data, as in `results.json`."""
+        return [row.model_dump(mode="json") for row in self.results]
+
+    def table(self) -> Group:
+        """For a terminal."""
+        return comparison_tables(self.rows, [d.model_dump(mode="json") for d in self.differences])
+
+    def write(self, out: Path) -> None:
+        """Write `results.json`, `differences.json`, `table.txt`, two pictures and `compare.html`."""
+        rows, differences = self.rows, [d.model_dump(mode="json") for d in self.differences]
+        write_results(out / "results.json", self.results)
+        (out / "differences.json").write_text(json.dumps(differences, indent=1), encoding="utf-8")
+        (out / "table.txt").write_text(plain(self.table()), encoding="utf-8")
+        pictures = [out / "score_by_time.png", out / "score_by_parameters.png"]
+        score_by_time(rows, pictures[0])
+        score_by_parameters(rows, pictures[1])
+        (out / "compare.html").write_text(comparison_page(rows, differences, pictures), encoding="utf-8")
 
 
 def compare(
     splits: Splits,
-    out: Path,
-    methods: Sequence[Method],
     *,
     dataset: str,
+    methods: Sequence[str],
+    out: Path,
+    seeds: int = 3,
+    base: str | None = None,
     config: Config | None = None,
-    seeds: Sequence[int] = (0, 1, 2),
 ) -> Comparison:
-    """Train, measure and report.
-
-    Writes `results.json`, `differences.json`, `table.txt`, two pictures and `compare.html`, and a folder per run.
+    """Train, measure and report; a folder per run is kept beside what `Comparison.write` writes.
 
     Args:
         splits: rows; validation is split off where there is none.
-        out: folder for everything; runs that are there already are kept.
-        methods: to compare, in the order of the tables.
         dataset: what the rows are called.
-        config: base, precision, length, batch rule, epochs and number of rows, for all methods alike.
-        seeds: of the runs; learning rates are chosen on the first.
+        methods: names as `parse_methods` takes them, in the order of the tables.
+        out: folder for everything; runs that are there already are kept.
+        seeds: number of runs of each method; learning rates are chosen on the first.
+        base: folder or hub name; None takes the one of `config`.
+        config: precision, length, batch rule, epochs, first seed and number of rows, for all methods alike.
 
     Raises:
         RowsError: the rows cannot be learnt from, or there are none to report on.
+        ConfigError: no such method.
         MissingError: the base is not there.
         TrainingError: a run failed; what was finished is kept.
     """
-    job = _job(splits, dataset, config or Config())
+    config = config or Config()
+    config = config.model_copy(update={"base": base or config.base})
+    parsed = parse_methods(methods, own={"tsugiki": {"config": config}})
+    job = _job(splits, dataset, config)
+    numbers = range(job.seed, job.seed + seeds)
     # Full fine-tuning first: the target stands before anything else is timed.
-    order = sorted(methods, key=lambda method: method.name != "full")
+    order = sorted(parsed, key=lambda method: method.name != "full")
     found: dict[str, list[_Run]] = {}
     target_score = None
-    with _progress(sum(max(1, len(m.rates)) + len(seeds) - 1 for m in methods)) as bar:
+    with _progress(sum(max(1, len(m.rates)) + seeds - 1 for m in parsed)) as bar:
         for method in order:
-            found[method.name] = _runs(method, job, seeds, out / "runs", bar)
+            found[method.name] = _runs(method, job, numbers, out / "runs", bar)
             if method.name == "full":
                 target_score = float(np.mean([run.own.validation_score for run in found["full"]])) - _MARGIN
     comparison = Comparison(
-        results=[r.against(target_score) for m in methods for run in found[m.name] for r in run.results],
-        differences=_differences(found, [method.name for method in methods]),
+        results=tuple(r.against(target_score) for m in parsed for run in found[m.name] for r in run.results),
+        differences=tuple(_differences(found, [method.name for method in parsed])),
         target_score=target_score,
     )
-    write_report(comparison, out)
+    comparison.write(out)
     return comparison
-
-
-def write_report(comparison: Comparison, out: Path) -> None:
-    """Write a comparison as data, as a table, as pictures and as one page."""
-    write_results(out / "results.json", comparison.results)
-    differences = [d.model_dump(mode="json") for d in comparison.differences]
-    (out / "differences.json").write_text(json.dumps(differences, indent=1), encoding="utf-8")
-    rows = [row.model_dump(mode="json") for row in comparison.results]
-    (out / "table.txt").write_text(comparison_text(rows, differences), encoding="utf-8")
-    pictures = {
-        "score_by_time.png": score_by_time(rows),
-        "score_by_parameters.png": score_by_parameters(rows),
-    }
-    for name, png in pictures.items():
-        (out / name).write_bytes(png)
-    (out / "compare.html").write_text(comparison_page(rows, differences, list(pictures.values())), encoding="utf-8")
 
 
 # --- what is run -----------------------------------------------------------------------------------------------------
@@ -170,8 +178,7 @@ def _job(splits: Splits, dataset: str, config: Config) -> Job:
     assert train is not None and train.labels is not None
     if config.train.max_rows is not None:
         train = train.take(subsample(train.labels, config.train.max_rows, config.train.seed))
-    base = load_base(config.base, exit=1)
-    dtype = choose_dtype(config.precision, base.name, base.width)
+    base = load_base(config.base, precision=config.precision, exit=1)
     return Job(
         dataset=dataset,
         method={},
@@ -180,11 +187,12 @@ def _job(splits: Splits, dataset: str, config: Config) -> Job:
         test=test,
         labels=tuple(sorted(set(train.labels or ()))),
         base=config.base,
-        precision="bf16" if dtype is torch.bfloat16 else "fp32",
+        precision="bf16" if base.dtype is torch.bfloat16 else "fp32",
         max_length=min(config.data.max_length or _MAX_LENGTH, base.max_length),
         batch_tokens=config.train.batch_tokens,
         batch_rows=config.train.batch_rows,
         epochs=config.train.epochs,
+        seed=config.train.seed,
     )
 
 

@@ -68,7 +68,7 @@ Save = Callable[[PooledClassifier, Path], None]
 
 def own_base(job: Job) -> Base:
     """The base with float32 weights of its own: those of the file are mapped, and would be copied when they move."""
-    base = load_base(job.base, dtype=torch.float32)
+    base = load_base(job.base, precision="fp32")
     for parameter in base.model.parameters():
         parameter.data = parameter.data.clone()
     return base
@@ -80,7 +80,7 @@ def with_peft(body: nn.Module, config: Mapping[str, Any]) -> nn.Module:
 
     # A configuration of a finished adapter says that it is only to be read; the task head is ours.
     settings = {**config, "inference_mode": False, "task_type": "FEATURE_EXTRACTION"}
-    wrapped: nn.Module = peft.get_peft_model(body, peft.get_peft_config(settings))  # type: ignore[arg-type]
+    wrapped: nn.Module = peft.get_peft_model(body, peft.get_peft_config(settings))
     return wrapped
 
 

@@ -136,4 +136,4 @@ def infer_flops(predict: Callable[[Sequence[str]], object], texts: Sequence[str]
     with FlopCounterMode(display=False) as counter:
         for text in some:
             predict([text])
-    return round(counter.get_total_flops() / len(some))
+    return int(counter.get_total_flops() // len(some))

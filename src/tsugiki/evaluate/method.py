@@ -130,7 +130,7 @@ class Method(Spec):
 
     def open_base(self, job: Job) -> Base | None:
         """The base as `fit` loads it; None where none is needed."""
-        return load_base(job.base, dtype=job.dtype)
+        return load_base(job.base, precision=job.precision)
 
     def fit(self, job: Job) -> Outcome:
         """Learn from `job.train`, choose on `job.validation`, never look at `job.test`."""

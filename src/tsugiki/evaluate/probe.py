@@ -98,7 +98,7 @@ def _folded(machine: Any, mean: Floats, scale: Floats) -> tuple[Tensor, Tensor]:
     if len(weight) == 1:  # with two classes sklearn keeps the second alone
         weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
     weight = weight / scale
-    return torch.from_numpy(weight).float(), torch.from_numpy(bias - weight @ mean).float()
+    return torch.from_numpy(np.ascontiguousarray(weight)).float(), torch.from_numpy(bias - weight @ mean).float()
 
 
 def _predictor(base: Base, states: Sequence[int], weight: Tensor, bias: Tensor, job: Job) -> Predict:

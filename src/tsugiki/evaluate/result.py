@@ -1,7 +1,7 @@
 """One row of a comparison."""
 
-from tsugiki.evaluate.metrics import accuracy, macro_f1
 from tsugiki.evaluate.method import Job, Outcome
+from tsugiki.evaluate.metrics import accuracy, macro_f1
 from tsugiki.evaluate.serving import Serving
 from tsugiki.spec import Spec
 

@@ -1,4 +1,4 @@
-"""What it costs to answer from a saved package, measured in a process of its own: `serving JOB.json FOLDER OUT.json`."""
+"""What it costs to answer from a saved package: `python -m tsugiki.evaluate.serving JOB.json FOLDER OUT.json`."""
 
 import sys
 from pathlib import Path
@@ -31,7 +31,7 @@ def measure_serving(job: Job, folder: Path) -> Serving:
     """
     method = METHODS.parse(job.method)
     # Libraries bring in parts of themselves on first use, which is no memory of the package.
-    load_base(job.base, dtype=job.dtype, exit=1)
+    load_base(job.base, precision=job.precision, exit=1)
     held, mapped = held_bytes(), mapped_bytes(_WEIGHTS)
     step = max(1, len(job.test) // _SAMPLE_ROWS)
     texts = job.test.texts[::step][:_SAMPLE_ROWS]

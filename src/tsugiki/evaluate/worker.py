@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -64,7 +65,7 @@ def work(job_file: Path, out: Path) -> None:
     write_results(out / RESULTS, found)
 
 
-def write_results(path: Path, results: list[Result]) -> None:
+def write_results(path: Path, results: Sequence[Result]) -> None:
     """Write rows as a plain list, all or nothing."""
     rows = [row.model_dump(mode="json") for row in results]
     write_atomically(path, json.dumps(rows, ensure_ascii=False, indent=1).encode())

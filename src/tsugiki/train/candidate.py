@@ -1,5 +1,6 @@
 """One way of using the base that was tried, with what it scored and cost."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +15,7 @@ class Candidate:
 
     Args:
         variant: `words`, `head`, `head + words`, `readout`, `suffix b/e`, ...
-        score: accuracy on validation (0..1).
+        score: accuracy on validation (0..1); NaN where no row was held out.
         loss: cross-entropy there, which decides between equal scores.
         train_s: its own seconds; the cache, which all share, is not counted here.
         predicted_s: what its first steps foretold; 0 where nothing was stepped.
@@ -42,7 +43,7 @@ class Candidate:
         """What the manifest and the bill say of it."""
         return {
             "variant": self.variant,
-            "score": round(self.score, 4),
+            "score": None if math.isnan(self.score) else round(self.score, 4),
             "train_s": round(self.train_s, 3),
             "predicted_s": round(self.predicted_s, 3),
             "num_trainable": self.num_trainable,

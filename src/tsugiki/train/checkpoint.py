@@ -1,20 +1,24 @@
 """Where a run stands, kept so that a killed run goes on exactly where it was.
 
 A checkpoint is one safetensors file written in one rename: parameters, the optimiser's moments, the best parameters so
-far, and the position as JSON in its header. Nothing is pickled.
+far, and the position as JSON in its header. Nothing is pickled, and what does not have its own digest is not believed.
 """
 
+import hashlib
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from tsugiki.adapt.package import tensor_digest
 from tsugiki.home import write_atomically
+from tsugiki.i18n import warn
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,7 @@ class Checkpoint:
         return self.folder / f"{self.name}.safetensors"
 
     def save(self, model: nn.Module, optimiser: Any, schedule: Any, at: Position) -> None:
-        """Write everything that the rest of the run depends on."""
+        """Write everything that the rest of the run depends on; a full disk costs the checkpoint, not the run."""
         moments = optimiser.state_dict()["state"]
         tensors = {f"model.{k}": v for k, v in _copy(model).items()}
         tensors |= {f"best.{k}": v for k, v in at.best.items()}
@@ -102,15 +106,19 @@ class Checkpoint:
         position = {k: v for k, v in asdict(replace(at, best={})).items() if k != "best"}
         header = {"position": json.dumps(position), "schedule": json.dumps(schedule.last_epoch)}
         header["rates"] = json.dumps([group["lr"] for group in optimiser.param_groups])
-        write_atomically(self.path, save({k: v.contiguous() for k, v in tensors.items()}, metadata=header))
+        write_kept(self.path, tensors, header)
 
     def resume(self, model: nn.Module, optimiser: Any, schedule: Any) -> Position | None:
-        """Put model, optimiser and schedule where the checkpoint left them; None where there is none."""
-        if not self.path.exists():
+        """Put model, optimiser and schedule where the checkpoint left them; None where there is none of use."""
+
+        def fits(tensors: dict[str, Tensor]) -> bool:
+            wanted = _shapes(model.state_dict())
+            return all(_shapes(_part(tensors, part)) == wanted for part in ("model", "best"))
+
+        kept = read_kept(self.path, fits)
+        if kept is None:
             return None
-        with safe_open(str(self.path), "pt") as file:
-            header = file.metadata()
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        header, tensors = kept
         model.load_state_dict(_part(tensors, "model"))
         state: dict[int, dict[str, Tensor]] = {}
         for name, tensor in _part(tensors, "moment").items():
@@ -127,6 +135,45 @@ class Checkpoint:
     def remove(self) -> None:
         """Forget the run."""
         self.path.unlink(missing_ok=True)
+
+
+def write_kept(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> bool:
+    """Keep tensors and a few texts in one file; False, with a warning, where the disk refuses."""
+    content = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    data = save(content, metadata={**header, "digest": _digest(content, header)})
+    try:
+        write_atomically(path, data)
+    except OSError as error:
+        warn("train.not_kept", path=path, reason=error.strerror or error)
+        return False
+    return True
+
+
+def read_kept(path: Path, fits: Callable[[dict[str, Tensor]], bool]) -> tuple[dict[str, str], dict[str, Tensor]] | None:
+    """What `write_kept` wrote; None where nothing is there, and with a warning where it is damaged or does not fit."""
+    if not path.exists():
+        return None
+    try:
+        with safe_open(str(path), "pt") as file:
+            header: dict[str, str] = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError, ValueError):
+        header, tensors = {}, {}
+    if header.pop("digest", None) == _digest(tensors, header) and fits(tensors):
+        return header, tensors
+    warn("train.checkpoint_damaged", path=path)
+    return None
+
+
+def _digest(tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> str:
+    total = hashlib.sha256(json.dumps(dict(header), sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        total.update(f"{name} {tensor_digest(tensor)}".encode())
+    return total.hexdigest()
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
 
 
 def _copy(model: nn.Module) -> dict[str, Tensor]:

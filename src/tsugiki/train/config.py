@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from tsugiki.base.store import CacheSettings
 from tsugiki.errors import ConfigError, MissingError
@@ -65,7 +65,10 @@ class TrainSettings(Spec):
         trackers: of accelerate, such as `tensorboard` or `mlflow`.
     """
 
-    seed: int = 0
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    # Both numpy and scikit-learn take 32 bits and no sign.
+    seed: int = Field(default=0, ge=0, lt=2**32)
     max_rows: PositiveInt | None = None
     epochs: PositiveInt = 10
     patience: PositiveInt = 3
@@ -120,8 +123,8 @@ def read_config(path: Path | None = None, settings: Mapping[str, Any] | None = N
     values: dict[str, Any] = {}
     if path is not None:
         try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError as error:
+            values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        except (FileNotFoundError, IsADirectoryError) as error:
             raise MissingError("config.missing", path=path) from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError("config.not_toml", path=path, reason=error) from error

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -13,6 +14,8 @@ from tsugiki.train.candidate import Candidate
 from tsugiki.train.head import PENALTIES, LinearHead, fit_path
 from tsugiki.train.loop import Labelled, accuracy_and_loss
 
+T = TypeVar("T")
+
 _SHARES = (0.25, 0.5, 0.75)
 # Margins of the lexicon are of no scale; this one is chosen on validation and kept in its weight.
 _SHARPNESS = (1.0, 2.0, 4.0, 8.0)
@@ -20,7 +23,8 @@ _SHARPNESS = (1.0, 2.0, 4.0, 8.0)
 
 def features_of(rows: Labelled, states: Sequence[int]) -> Tensor:
     """Pooled states side by side, (N, K * d)."""
-    return rows.rows.pooled[:, list(states)].flatten(1)
+    # Of no rows at all, too, in one precision.
+    return rows.rows.pooled[:, list(states)].flatten(1).float()
 
 
 def head_candidate(train: Labelled, held: Labelled, num_classes: int, states: tuple[int, ...]) -> Candidate:
@@ -29,7 +33,7 @@ def head_candidate(train: Labelled, held: Labelled, num_classes: int, states: tu
     heads = fit_path(features_of(train, states), train.classes, num_classes, PENALTIES)
     spent = time.perf_counter() - began
     tried = [(accuracy_and_loss(head.scores(features_of(held, states)), held.classes), head) for head in heads]
-    (score, loss), head = max(tried, key=lambda pair: (pair[0][0], -pair[0][1]))
+    (score, loss), head = max(tried, key=lambda pair: (pair[0][0], -pair[0][1])) if len(held.rows) else middle(tried)
     return Candidate(
         variant="head",
         score=score,
@@ -55,9 +59,9 @@ def words_candidate(
         lexicon = Lexicon.fit(texts, train.classes.tolist(), num_classes, strength=strength, seed=seed)
         margins = torch.from_numpy(lexicon.scores(held_texts))
         measured = [(accuracy_and_loss(margins * sharp, held.classes), sharp) for sharp in _SHARPNESS]
-        (score, loss), sharp = min(measured, key=lambda m: m[0][1])
+        (score, loss), sharp = min(measured, key=lambda m: m[0][1]) if held_texts else middle(measured)
         tried.append((score, -loss, strength, sharp, lexicon, margins * sharp))
-    score, negative, _, sharp, lexicon, logits = max(tried, key=lambda t: t[:2])
+    score, negative, _, sharp, lexicon, logits = max(tried, key=lambda t: t[:2]) if held_texts else middle(tried)
     spent = time.perf_counter() - began
     sharpened = Lexicon(lexicon.spec, lexicon.columns, lexicon.idf, lexicon.weight * sharp, lexicon.bias * sharp)
     tensors = {f"lexicon.{name}": torch.from_numpy(array) for name, array in sharpened.tensors().items()}
@@ -78,9 +82,7 @@ def words_candidate(
 
 def joined(candidate: Candidate, words: Candidate, held: Labelled) -> Candidate | None:
     """A candidate with the words beside it, where validation gains by that."""
-    tried = [
-        (accuracy_and_loss(mix(candidate.logits, words.logits, share), held.classes), share) for share in _SHARES
-    ]
+    tried = [(accuracy_and_loss(mix(candidate.logits, words.logits, share), held.classes), share) for share in _SHARES]
     (score, loss), share = max(tried, key=lambda pair: (pair[0][0], -pair[0][1]))
     if score <= max(candidate.score, words.score):
         return None
@@ -99,6 +101,11 @@ def joined(candidate: Candidate, words: Candidate, held: Labelled) -> Candidate 
         tensors=candidate.tensors | words.tensors,
         logits=mix(candidate.logits, words.logits, share),
     )
+
+
+def middle(tried: Sequence[T]) -> T:
+    """What is taken where no row was held out to choose by."""
+    return tried[len(tried) // 2]
 
 
 def as_head(candidate: Candidate) -> LinearHead:

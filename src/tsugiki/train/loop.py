@@ -23,6 +23,7 @@ from tsugiki.progress import progress
 from tsugiki.train.checkpoint import Checkpoint, Position
 from tsugiki.train.config import TrainSettings
 from tsugiki.train.scion import Scion
+from tsugiki.train.trackers import plain, tracks
 
 _EVALUATION_TOKENS = 8192
 
@@ -54,7 +55,9 @@ class Fit:
     predicted_s: float
 
 
-def fit(scion: Scion, train: Labelled, held: Labelled, settings: TrainSettings, checkpoint: Checkpoint, label: str) -> Fit:
+def fit(
+    scion: Scion, train: Labelled, held: Labelled, settings: TrainSettings, checkpoint: Checkpoint, label: str
+) -> Fit:
     """Train a scion; it ends with the parameters of its best epoch.
 
     Args:
@@ -68,7 +71,9 @@ def fit(scion: Scion, train: Labelled, held: Labelled, settings: TrainSettings, 
     Raises:
         TrainingError: the loss is not a number; the last good step is kept in the checkpoint.
     """
-    accelerator = Accelerator(log_with=list(settings.trackers) or None, project_dir=str(checkpoint.folder))
+    accelerator = Accelerator(
+        log_with=list(settings.trackers) or None, project_dir=str(tracks()) if settings.trackers else None
+    )
     optimiser = torch.optim.AdamW(
         scion.groups(settings.learning_rate, settings.head_learning_rate, settings.weight_decay)
     )
@@ -78,33 +83,41 @@ def fit(scion: Scion, train: Labelled, held: Labelled, settings: TrainSettings, 
     model = accelerator.prepare_model(scion) if accelerator.num_processes > 1 else scion
     optimiser = accelerator.prepare_optimizer(optimiser)
     if settings.trackers:
-        accelerator.init_trackers("tsugiki", config=settings.model_dump(mode="json", exclude={"trackers"}))
+        accelerator.init_trackers(checkpoint.folder.name, config=plain(settings.model_dump(exclude={"trackers"})))
+
+    def keep(at: Position) -> None:
+        # All processes stand at the same step; one of them writes.
+        if accelerator.is_main_process:
+            checkpoint.save(scion, optimiser, schedule, at)
+
     at = checkpoint.resume(scion, optimiser, schedule) or Position.start(*evaluate(scion, held), scion)
-    predicted_s = 0.0
+    predicted_s, saved = 0.0, time.perf_counter()
     with progress(label, sum(len(batch) for epoch in steps[at.epoch :] for batch in epoch)) as advance:
         for epoch in range(at.epoch, settings.epochs):
-            began, saved = time.perf_counter(), time.perf_counter()
+            began, before_s, first = time.perf_counter(), at.train_s, at.batch
             for number, batch in enumerate(steps[epoch]):
-                if number < at.batch:
+                if number < first:
                     continue
-                loss = _step(model, scion, train, batch, settings, at.step, accelerator)
-                value = float(loss.detach())
-                if not math.isfinite(value):
-                    checkpoint.save(scion, optimiser, schedule, at)
-                    raise TrainingError("train.not_a_number", step=at.step, rate=settings.learning_rate, lower=settings.learning_rate / 3)
+                _step(model, scion, train, batch, settings, at.step, accelerator)
+                if not _is_finite(scion):
+                    optimiser.zero_grad()
+                    keep(at)
+                    _close(accelerator)
+                    rate = settings.learning_rate
+                    raise TrainingError("train.not_a_number", step=at.step, rate=rate, lower=rate / 3)
                 optimiser.step()
                 schedule.step()
                 optimiser.zero_grad()
                 at = at.stepped(number + 1)
                 advance(len(batch))
-                if not predicted_s and number >= 2:
-                    tokens = sum(_padded(train.rows, b) for b in steps[epoch][: number + 1])
+                if not predicted_s and number >= first + 2:
+                    tokens = sum(_padded(train.rows, b) for b in steps[epoch][first : number + 1])
                     share = tokens / sum(_padded(train.rows, b) for b in steps[epoch])
-                    predicted_s = (time.perf_counter() - began) / share
+                    predicted_s = (at.train_s - before_s + time.perf_counter() - began) / share
                 if time.perf_counter() - saved > settings.checkpoint_s:
                     at = at.spent(time.perf_counter() - began)
                     began = time.perf_counter()
-                    checkpoint.save(scion, optimiser, schedule, at)
+                    keep(at)
                     saved = time.perf_counter()
             at = at.spent(time.perf_counter() - began)
             score, held_loss = evaluate(scion, held)
@@ -114,7 +127,7 @@ def fit(scion: Scion, train: Labelled, held: Labelled, settings: TrainSettings, 
             if at.epochs_without_gain >= settings.patience:
                 break
     at.restore_best(scion)
-    accelerator.end_training()
+    _close(accelerator)
     return Fit(at.best_score, at.best_loss, tuple(at.curve), at.train_s, predicted_s * at.epoch)
 
 
@@ -149,7 +162,7 @@ def _step(
     settings: TrainSettings,
     step: int,
     accelerator: Accelerator,
-) -> Tensor:
+) -> None:
     world, rank = accelerator.num_processes, accelerator.process_index
     # A process without a row still takes part, with weight 0, since all meet in the backward pass.
     own = list(batch[rank::world]) or [batch[0]]
@@ -161,13 +174,25 @@ def _step(
     # Processes average their gradients; the mean over the whole batch is wanted.
     loss = functional.cross_entropy(logits, targets, reduction="sum") * (weight * world / len(batch))
     accelerator.backward(loss)
-    return loss
+
+
+def _is_finite(scion: Scion) -> bool:
+    """Whether the step may be taken: where the loss is not a number the gradient is none either, and not only there.
+
+    Processes share their gradients, so all of them come to the same answer.
+    """
+    norm = torch.nn.utils.get_total_norm([p.grad for p in scion.parameters() if p.grad is not None])
+    return math.isfinite(float(norm))
+
+
+def _close(accelerator: Accelerator) -> None:
+    """Finish the trackers; the group of processes stays for the next candidate."""
+    for tracker in accelerator.trackers:
+        tracker.finish()
 
 
 def _batches(rows: CachedRows, settings: TrainSettings, epoch: int) -> list[list[int]]:
-    return length_batches(
-        rows.lengths, settings.batch_tokens, settings.batch_rows, shuffle_seed=(settings.seed, epoch)
-    )
+    return length_batches(rows.lengths, settings.batch_tokens, settings.batch_rows, shuffle_seed=(settings.seed, epoch))
 
 
 def _padded(rows: CachedRows, batch: Sequence[int]) -> int:

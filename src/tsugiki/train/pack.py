@@ -1,8 +1,11 @@
 """A candidate with its manifest, as a package on its base."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+
+from torch import Tensor
 
 from tsugiki.adapt.package import Package
 from tsugiki.adapt.statistics import statistics_of
@@ -43,16 +46,15 @@ class Packer:
         package = Package(self._manifest(candidate, rivals, seconds), tensors, digest="")
         return Adapter(package, self.base if candidate.placement.exit else None)
 
-    def _statistics(self, candidate: Candidate) -> dict[str, object]:
+    def _statistics(self, candidate: Candidate) -> dict[str, Tensor]:
         last = self.base.num_layers
         layers = {max(1, last // 4), last // 2, 3 * last // 4}
-        if 0 < candidate.placement.boundary:
+        if candidate.placement.boundary > 0:
             layers.add(candidate.placement.boundary)
         top = self.train.rows.pooled.shape[1] - 1
         described = [layer for layer in layers if layer <= top]
         pooled, held = self.train.rows.pooled, self.held.rows.pooled
-        found = statistics_of(self.base.digest, pooled, self.train.classes, held, len(self.labels), described)
-        return dict(found)
+        return statistics_of(self.base.digest, pooled, self.train.classes, held, len(self.labels), described)
 
     def _manifest(self, candidate: Candidate, rivals: Sequence[Candidate], seconds: Mapping[str, float]) -> Manifest:
         counts = self.train.classes.bincount(minlength=len(self.labels)).tolist()
@@ -79,8 +81,8 @@ class Packer:
                 num_validation=len(self.held.classes),
                 class_counts=dict(zip(self.labels, counts, strict=True)),
             ),
-            metrics={
-                "validation_accuracy": round(candidate.score, 4),
+            metrics=({} if math.isnan(candidate.score) else {"validation_accuracy": round(candidate.score, 4)})
+            | {
                 "total_train_s": round(seconds["total"], 3),
                 "cache_s": round(seconds["cache"], 3),
                 "num_trainable": candidate.num_trainable,

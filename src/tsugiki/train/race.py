@@ -5,18 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save
 from torch import Tensor
 
 from tsugiki.adapt.adapted import AdaptedModel
 from tsugiki.adapt.classifier import Classifier
 from tsugiki.base.model import Base
-from tsugiki.home import write_atomically
 from tsugiki.manifest import HeadFacts, ModuleFacts, Placement
 from tsugiki.placement.plan import Plan
 from tsugiki.train.candidate import Candidate
-from tsugiki.train.checkpoint import Checkpoint
+from tsugiki.train.checkpoint import Checkpoint, read_kept, write_kept
 from tsugiki.train.config import TrainSettings
 from tsugiki.train.heads import features_of
 from tsugiki.train.loop import Fit, Labelled, fit, scores
@@ -51,14 +48,16 @@ class Track:
             head: the fitted head on the same states, to start from where the plan is warm.
         """
         name = plan.variant.replace("/", "-").replace(" ", "-")
-        kept = self.folder / f"{name}.done.safetensors"
-        if not kept.exists():
-            self._train(plan, head, Checkpoint(self.folder, name), kept)
-        return self._candidate(plan, kept)
+        done = self.folder / f"{name}.done.safetensors"
+        kept = read_kept(done, lambda tensors: "logits" in tensors)
+        header, tensors = kept or self._train(plan, head, Checkpoint(self.folder, name), done)
+        return self._candidate(plan, Fit(**json.loads(header["fit"])), tensors)
 
-    def _train(self, plan: Plan, head: Candidate | None, checkpoint: Checkpoint, kept: Path) -> None:
+    def _train(
+        self, plan: Plan, head: Candidate | None, checkpoint: Checkpoint, done: Path
+    ) -> tuple[dict[str, str], dict[str, Tensor]]:
         adapted = AdaptedModel(self.base.model, self.base.anatomy)
-        scion = Scion(adapted, plan.grafts, self._classifier(plan, head), self.settings.seed).to(self.base.device)
+        scion = Scion(adapted, plan.grafts, self.classifier(plan, head), self.settings.seed).to(self.base.device)
         try:
             result = fit(scion, self.train, self.held, self.settings, checkpoint, plan.variant)
             logits = scores(scion, self.held.rows)
@@ -69,10 +68,13 @@ class Track:
         finally:
             adapted.detach()
         content = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        write_atomically(kept, save(content, metadata={"fit": json.dumps(vars(result))}))
-        checkpoint.remove()
+        header = {"fit": json.dumps(vars(result))}
+        if write_kept(done, content, header):
+            checkpoint.remove()
+        return header, content
 
-    def _classifier(self, plan: Plan, head: Candidate | None) -> Classifier:
+    def classifier(self, plan: Plan, head: Candidate | None) -> Classifier:
+        """Reader and head to start from: the fitted head where the plan is warm, else zeros."""
         features = features_of(self.train, plan.states)
         mean, scale = features.mean(0), features.std(0, correction=0).clamp(min=1e-6)
         if plan.warm and head is not None:
@@ -84,10 +86,7 @@ class Track:
         params = reader.init(len(plan.states), self.base.width)
         return Classifier(plan.states, reader, params, weight, bias, mean, scale)
 
-    def _candidate(self, plan: Plan, kept: Path) -> Candidate:
-        with safe_open(str(kept), "pt") as file:
-            result = Fit(**json.loads(file.metadata()["fit"]))
-            tensors: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    def _candidate(self, plan: Plan, result: Fit, tensors: dict[str, Tensor]) -> Candidate:
         logits = tensors.pop("logits")
         modules = tuple(
             ModuleFacts(layer=g.layer, site=g.site, form=g.form.model_dump(mode="json")) for g in plan.grafts

@@ -1,6 +1,6 @@
 """From rows to an adapter: check, cache, fit heads, race, choose, pack."""
 
-import shutil
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,19 +10,21 @@ import torch
 from tsugiki.base.model import Base, load_base
 from tsugiki.base.prefix_cache import PrefixCache
 from tsugiki.data.checks import check, require_learnable
-from tsugiki.data.rows import Rows, Splits
+from tsugiki.data.rows import Rows, Splits, clip
 from tsugiki.data.split import subsample, with_validation
-from tsugiki.home import home, private_folder
+from tsugiki.errors import ConfigError
 from tsugiki.i18n import notify, text, warn
 from tsugiki.placement.plan import STRATEGIES, Plan, head_states
 from tsugiki.spec import digest
 from tsugiki.tasks.adapter import Adapter
 from tsugiki.train.candidate import Candidate, best_of
 from tsugiki.train.config import Config
+from tsugiki.train.folder import run_folder
 from tsugiki.train.heads import head_candidate, joined, words_candidate
 from tsugiki.train.loop import Labelled
 from tsugiki.train.pack import Packer
 from tsugiki.train.race import Track
+from tsugiki.train.trackers import require_trackers
 
 DEFAULT_MAX_LENGTH = 256
 # Above this validation could not show what modules add.
@@ -75,27 +77,30 @@ def train_adapter(splits: Splits, config: Config) -> Trained:
         RowsError: the rows cannot be learnt from.
         MissingError: the base is not there.
         BaseModelError: the base cannot be grafted on.
-        ConfigError: placement and base do not fit.
+        ConfigError: placement and base do not fit, or a tracker is not installed.
         TrainingError: the loss is not a number.
     """
+    require_trackers(config.train.trackers)
     require_learnable(splits)
     for finding in check(splits):
         warn(finding.code, **finding.facts)
     train, held = _sampled(splits, config)
     base = open_base(config)
-    plans = _plans(base, config) if len(held) else []
+    plans = _plans(base, config)
+    if not len(held):
+        warn("train.no_validation")
+        plans = []
     packer = _packer(train, held, base, plans, config)
-    folder = _folder(train, held, base, config)
     candidates: list[Candidate] = []
-    for candidate in _race(packer, held, plans, folder):
-        candidates.append(candidate)
-        notify("train.candidate", variant=candidate.variant, score=100 * candidate.score, seconds=candidate.train_s)
-        if candidate.score >= _ENOUGH:
-            break
-    seconds = _seconds(candidates, packer.train.rows.cache_s)
-    winner = best_of(candidates)
-    adapter = packer.adapter(winner, candidates, seconds)
-    shutil.rmtree(folder, ignore_errors=True)
+    with run_folder(_key(train, held, base, config)) as folder:
+        for candidate in _race(packer, held, plans, folder):
+            candidates.append(candidate)
+            notify("train.candidate", variant=candidate.variant, score=100 * candidate.score, seconds=candidate.train_s)
+            if candidate.score >= _ENOUGH:
+                break
+        seconds = _seconds(candidates, packer.train.rows.cache_s)
+        winner = best_of(candidates)
+        adapter = packer.adapter(winner, candidates, seconds)
     curve = _curve(candidates, seconds["cache"])
     return Trained(adapter, candidates, seconds, curve, _verdict(winner, candidates), packer)
 
@@ -112,7 +117,10 @@ def _sampled(splits: Splits, config: Config) -> tuple[Rows, Rows]:
     assert train is not None and train.labels is not None
     wanted = config.train.max_rows
     if wanted is not None and wanted < len(train):
-        train = train.take(subsample(train.labels, wanted, config.train.seed))
+        few = train.take(subsample(train.labels, wanted, config.train.seed))
+        if len(set(few.labels or ())) < 2:
+            raise ConfigError("train.max_rows", found=wanted, classes=len(set(train.labels)))
+        train = few
     return train, splits.validation or Rows((), ())
 
 
@@ -150,11 +158,10 @@ def _tokens_needed(plan: Plan) -> tuple[int, ...]:
     return (boundary,) if boundary else ()
 
 
-def _folder(train: Rows, held: Rows, base: Base, config: Config) -> Path:
-    """Where this run is kept until it is over: the same settings, rows and base find it again."""
+def _key(train: Rows, held: Rows, base: Base, config: Config) -> str:
+    """What decides the outcome: the same settings, rows and base find a run again that was killed."""
     settings = config.model_dump(mode="json", exclude={"name", "licence", "usage_terms", "cache"})
-    key = digest([settings, train.digest(), held.digest(), base.digest, str(base.dtype)])
-    return private_folder(home() / "runs" / key[:16])
+    return digest([settings, train.digest(), held.digest(), base.digest, str(base.dtype)])[:16]
 
 
 def _race(packer: Packer, held: Rows, plans: list[Plan], folder: Path) -> Iterator[Candidate]:
@@ -163,7 +170,11 @@ def _race(packer: Packer, held: Rows, plans: list[Plan], folder: Path) -> Iterat
     exit = packer.config.placement.exit or packer.base.num_layers
     head = head_candidate(train, packer.held, classes, head_states(exit))
     yield head
-    words = words_candidate(packer.rows.texts, train, held.texts, packer.held, classes, packer.config.train.seed)
+    if not len(held):
+        return
+    # As they are clipped when they are answered.
+    texts, held_texts = ([clip(text, packer.max_length) for text in rows.texts] for rows in (packer.rows, held))
+    words = words_candidate(texts, train, held_texts, packer.held, classes, packer.config.train.seed)
     yield words
     if both := joined(head, words, packer.held):
         yield both
@@ -197,6 +208,8 @@ def _is_joined(candidate: Candidate) -> bool:
 
 
 def _verdict(winner: Candidate, candidates: list[Candidate]) -> str:
+    if math.isnan(winner.score):
+        return text("train.no_validation")
     key = {"words": "train.words_enough", "head": "train.head_enough", "head + words": "train.head_enough"}
     rest = max((c.score for c in candidates if c is not winner), default=0.0)
     return text(

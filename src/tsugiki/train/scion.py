@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from tsugiki.adapt.adapted import AdaptedModel, Graft
+from tsugiki.adapt.bank import Bank
 from tsugiki.adapt.classifier import Classifier
 from tsugiki.adapt.reader import mean_pool
 from tsugiki.base.prefix_cache import CachedRows
@@ -79,6 +80,7 @@ class Scion(nn.Module):
     def set_training(self, dropout: float | None, generator: torch.Generator | None = None) -> None:
         """Switch module dropout on, drawn from `generator`; None switches it off."""
         for bank in self.banks:
+            assert isinstance(bank, Bank)
             bank.train(dropout is not None)
             bank.dropout, bank.generator = dropout or 0.0, generator
 

@@ -44,11 +44,11 @@ def run(
     splits = read_splits(rows, text=text, label=label)
     names = [name.strip() for name in methods.split(",") if name.strip()]
     comparison = compare(
-        splits, dataset=Path(rows).stem or rows, base=chosen.base, methods=names, seeds=seeds, out=out, config=chosen
+        splits, dataset=Path(rows).stem, methods=names, out=out, seeds=seeds, base=chosen.base, config=chosen
     )
-    return Answer({"out": str(out), "rows": facts(comparison)}, comparison.table())
+    return Answer({"out": str(out), **facts(comparison)}, comparison.table())
 
 
-def facts(comparison: "Comparison") -> list[object]:
-    """The rows of a comparison for programs."""
-    return list(comparison.rows)
+def facts(comparison: "Comparison") -> dict[str, object]:
+    """A comparison for programs."""
+    return {"rows": comparison.rows, "differences": [d.model_dump(mode="json") for d in comparison.differences]}

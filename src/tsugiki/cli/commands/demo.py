@@ -46,10 +46,9 @@ def run(out: Annotated[Path, typer.Option("--out", metavar="DIR")] = Path("tsugi
     comparison = compare(
         splits,
         dataset="tickets_en",
-        base=None,
-        methods=list(_METHODS),
-        seeds=1,
+        methods=_METHODS,
         out=comparison_folder,
+        seeds=1,
         config=configure(settings={"train.epochs": _EPOCHS}),
     )
     facts = {

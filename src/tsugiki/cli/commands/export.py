@@ -23,5 +23,6 @@ def run(
     from tsugiki.base.model import load_base
 
     package = load_package(folder)
-    export_peft(package, load_base(base or package.manifest.base.name), out)
+    # Digests are taken from bfloat16, and nothing is computed here.
+    export_peft(package, load_base(base or package.manifest.base.name, precision="bf16"), out)
     return Answer({"out": str(out), "format": format}, say("cli.export.done", out=out))

@@ -29,15 +29,13 @@ def run(
     base: BaseOption = None,
 ) -> Answer:
     """Turn a folder of PEFT into a package on the base it names, or the one given."""
-    import torch
-
     from tsugiki.adapt.package import save_package
     from tsugiki.adapt.peft import import_peft
     from tsugiki.base.model import load_base
     from tsugiki.report.card import card
 
     # Digests are taken from bfloat16, and nothing is computed here.
-    loaded = load_base(base or _named(folder), dtype=torch.bfloat16)
+    loaded = load_base(base or _named(folder), precision="bf16")
     grafts, params = import_peft(folder, loaded)
     facts, head = _head(folder)
     manifest = _manifest(out.resolve().name, loaded, grafts, facts)

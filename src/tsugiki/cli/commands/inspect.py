@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from tsugiki.cli.answer import Answer, table
+from tsugiki.cli.commands.train import candidates
 from tsugiki.cli.options import AdapterArgument
 from tsugiki.errors import MissingError
 from tsugiki.i18n import text as say
@@ -40,8 +41,7 @@ def _page(m: Manifest, num_bytes: int) -> "RenderableType":
     facts = Table.grid(padding=(0, 2))
     for name, value in _facts(m, num_bytes).items():
         facts.add_row(Text(say(f"cli.fact.{name}"), style="cyan"), Text(value))
-    columns = list(dict.fromkeys(key for candidate in m.candidates for key in candidate))
-    tried = table(*columns, rows=[[candidate.get(column) for column in columns] for candidate in m.candidates])
+    tried = candidates(m.candidates, m.variant)
     classes = table(say("cli.column.label"), say("cli.column.training_rows"), rows=sorted(m.data.class_counts.items()))
     return Group(facts, *([tried] if m.candidates else []), *([classes] if m.data.class_counts else []))
 
@@ -56,7 +56,7 @@ def _facts(m: Manifest, num_bytes: int) -> dict[str, str]:
         "task": str(m.task.get("kind")),
         "base": f"{base.name} ({base.architecture}, {base.num_layers} x {base.width})",
         "variant": m.variant,
-        "layers": say("cli.inspect.layers", exit=where.exit, num_layers=base.num_layers, boundary=where.boundary),
+        "layers": say("cli.inspect.layers", exit=where.exit, num_layers=base.num_layers),
         "modules": modules or "-",
         "rows": f"{m.data.num_train:,} + {m.data.num_validation:,}",
         "metrics": ", ".join(f"{name} {number:,.4g}" for name, number in sorted(m.metrics.items())) or "-",

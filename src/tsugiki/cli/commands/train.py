@@ -1,6 +1,7 @@
 """`tsugiki train`: learn from rows and save an adapter."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from tsugiki.cli.answer import Answer, table
 from tsugiki.cli.options import (
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rich.console import RenderableType
+    from rich.table import Table
 
     from tsugiki.train.run import Trained
 
@@ -62,18 +64,23 @@ def page(trained: "Trained", out: "Path") -> "RenderableType":
     from rich.text import Text
 
     winner = trained.adapter.manifest.variant
+    cost = say("cli.train.cost", total=trained.seconds["total"], cache=trained.seconds["cache"])
+    following = say("cli.train.next", out=out)
+    tried = candidates([candidate.facts() for candidate in trained.candidates], winner)
+    return Group(tried, Text(trained.verdict), Text(cost), Text(following))
+
+
+def candidates(tried: Sequence[Mapping[str, Any]], winner: str) -> "Table":
+    """All candidates of a run; a star marks the one that won."""
     columns = [say(f"cli.column.{name}") for name in ("variant", "validation", "seconds", "predicted", "parameters")]
     rows = [
         (
-            f"{candidate.variant} *" if candidate.variant == winner else candidate.variant,
-            candidate.score,
-            candidate.train_s,
-            candidate.predicted_s or None,
-            candidate.num_trainable,
+            f"{candidate.get('variant')} *" if candidate.get("variant") == winner else candidate.get("variant"),
+            candidate.get("score"),
+            candidate.get("train_s"),
+            candidate.get("predicted_s") or None,
+            candidate.get("num_trainable"),
         )
-        for candidate in trained.candidates
+        for candidate in tried
     ]
-    seconds = trained.seconds
-    cost = say("cli.train.cost", total=seconds["total"], cache=seconds["cache"])
-    following = say("cli.train.next", out=out)
-    return Group(table(*columns, rows=rows), Text(trained.verdict), Text(cost), Text(following))
+    return table(*columns, rows=rows)

@@ -35,7 +35,7 @@ class Bias(Method):
 
     def load(self, folder: Path, job: Job) -> Predict:
         """The base with its own weights and the trained biases."""
-        base = load_base(job.base, dtype=job.dtype)
+        base = load_base(job.base, precision=job.precision)
         return predictor(load_trained(folder, base, _biases, job), base, job)
 
 

@@ -35,7 +35,7 @@ class Full(Method):
 
     def load(self, folder: Path, job: Job) -> Predict:
         """The model that was saved; the base is not needed."""
-        base = load_base(folder, dtype=job.dtype)
+        base = load_base(folder, precision=job.precision)
         model = PooledClassifier(base.model, base.width, len(job.labels))
         model.head.load_state_dict(load_file(folder / TRAINED))
         return predictor(model.to(base.device, job.dtype), base, job)

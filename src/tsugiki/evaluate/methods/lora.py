@@ -40,7 +40,7 @@ class Lora(Method):
 
     def load(self, folder: Path, job: Job) -> Predict:
         """Modules merged into the weights, so that they cost nothing in an answer."""
-        base = load_base(job.base, dtype=job.dtype)
+        base = load_base(job.base, precision=job.precision)
         model = load_trained(folder, base, partial(with_peft, config=self.config), job)
         body: Any = model.body
         model.body = body.merge_and_unload()

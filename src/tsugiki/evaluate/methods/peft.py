@@ -51,5 +51,5 @@ class Peft(Method):
 
     def load(self, folder: Path, job: Job) -> Predict:
         """Not merged, since not every method can be."""
-        base = load_base(job.base, dtype=job.dtype)
+        base = load_base(job.base, precision=job.precision)
         return predictor(load_trained(folder, base, partial(with_peft, config=self.config), job), base, job)

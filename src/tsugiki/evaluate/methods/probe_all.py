@@ -15,10 +15,10 @@ class ProbeAll(Method):
 
     def fit(self, job: Job) -> Outcome:
         """Pool and fit."""
-        base = load_base(job.base, dtype=job.dtype)
+        base = load_base(job.base, precision=job.precision)
         return fit_probe(job, base, range(base.num_layers + 1))
 
     def load(self, folder: Path, job: Job) -> Predict:
         """The head, and the whole base."""
-        base = load_base(job.base, dtype=job.dtype)
+        base = load_base(job.base, precision=job.precision)
         return load_probe(folder, base, range(base.num_layers + 1), job)

@@ -12,5 +12,6 @@ class Head(Strategy):
     kind: Literal["head"] = "head"
 
     def plans(self, anatomy: Anatomy) -> list[Plan]:
-        """None."""
+        """None, once the exit is known to be there."""
+        self.last(anatomy)
         return []

@@ -1,5 +1,6 @@
 """Head, readout and two boundaries, and validation decides."""
 
+import math
 from typing import Literal
 
 from tsugiki.adapt.reader import READERS
@@ -15,7 +16,9 @@ class Race(Strategy):
     def plans(self, anatomy: Anatomy) -> list[Plan]:
         """Cheapest first."""
         exit = self.last(anatomy)
-        readout = Plan("readout", head_states(exit), READERS.parse({"kind": "readout"}))
+        # Each query pools its own share of the channels.
+        reader = READERS.parse({"kind": "readout", "queries": math.gcd(8, anatomy.width)})
+        readout = Plan("readout", head_states(exit), reader)
         high = self.boundary if self.boundary is not None else 2 * exit // 3
         boundaries = dict.fromkeys((high, min(high, exit // 2)))
         return [readout, *(self.suffix(anatomy, boundary) for boundary in boundaries)]

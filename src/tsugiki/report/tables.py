@@ -1,0 +1,173 @@
+"""Tables for terminals and text files, and the means over seeds that every report shows."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from io import StringIO
+from statistics import fmean, stdev
+from typing import Any
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+
+from tsugiki.i18n import text
+
+Row = Mapping[str, Any]
+"""A row of `results.json`."""
+
+_WIDTH = 200
+_MEANS = (
+    *("score", "macro_f1", "validation_score", "num_trainable", "trainable_share", "train_s", "cache_s", "sweep_s"),
+    *("latency_ms_p50", "latency_ms_p50_batch32", "infer_flops", "peak_bytes", "serve_peak_bytes", "load_s"),
+    "package_bytes",
+)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A method, or a candidate that lost, over its seeds.
+
+    Args:
+        method: its name.
+        variants: what it came to, each once.
+        num_seeds: runs.
+        num_reached: runs that reached the target; None where there is no target.
+        time_to_target_s: mean over the runs; None where one never got there.
+        score_sd: standard deviation of the score over the runs (0..1); None of a single one.
+        means: of every other number, under its name in `results.json`.
+    """
+
+    method: str
+    variants: tuple[str, ...]
+    num_seeds: int
+    num_reached: int | None
+    time_to_target_s: float | None
+    score_sd: float | None
+    means: Mapping[str, float]
+
+    def __getitem__(self, name: str) -> float:
+        return self.means[name]
+
+
+def summaries(rows: Iterable[Row]) -> list[Summary]:
+    """The methods, in the order of the rows."""
+    return _grouped((row for row in rows if row["won"]), lambda row: (row["method"],))
+
+
+def candidates(rows: Iterable[Row]) -> list[Summary]:
+    """The candidates that lost the race of their method, in the order of the rows."""
+    return _grouped((row for row in rows if not row["won"]), lambda row: (row["method"], row["variant"]))
+
+
+def comparison_table(groups: Sequence[Summary], title: str) -> Table:
+    """One line per method, with all that it brings and costs."""
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for number, heading in enumerate(headings()):
+        table.add_column(heading, justify="left" if number < 2 else "right")
+    for group in groups:
+        table.add_row(*cells(group))
+    return table
+
+
+def headings() -> list[str]:
+    """Names of the columns of a comparison, with their units."""
+    names = (
+        *("method", "variant", "score", "macro_f1", "train", "to_target", "parameters", "latency"),
+        *("operations", "peak", "serving", "load", "package"),
+    )
+    return [text(f"report.{name}") for name in names]
+
+
+def cells(group: Summary) -> list[str]:
+    """A line of a comparison, in the order of `headings`."""
+    return [
+        group.method,
+        ", ".join(group.variants),
+        percent(group["score"]) + ("" if group.score_sd is None else f" ± {100 * group.score_sd:.1f}"),
+        percent(group["macro_f1"]),
+        number(group["train_s"]),
+        _to_target(group),
+        number(group["num_trainable"]),
+        number(group["latency_ms_p50"]),
+        number(group["infer_flops"] / 1e6),
+        *(number(group[name] / 1e6) for name in ("peak_bytes", "serve_peak_bytes")),
+        number(group["load_s"]),
+        number(group["package_bytes"] / 1e6),
+    ]
+
+
+def differences_table(differences: Sequence[Row]) -> Table:
+    """How much each method's score differs from those it is measured against."""
+    table = Table(title=text("report.differences"), title_justify="left", box=box.SIMPLE_HEAD)
+    for heading in ("method", "against", "difference", "interval"):
+        table.add_column(text(f"report.{heading}"), justify="left" if heading in ("method", "against") else "right")
+    for d in differences:
+        table.add_row(d["method"], d["against"], signed(d["difference_points"]), interval(d))
+    return table
+
+
+def comparison_tables(rows: Sequence[Row], differences: Sequence[Row]) -> Group:
+    """Methods, candidates that lost and differences, for a terminal or a file."""
+    tables = [comparison_table(summaries(rows), text("report.title", dataset=rows[0]["dataset"]))]
+    if lost := candidates(rows):
+        tables.append(comparison_table(lost, text("report.candidates")))
+    if differences:
+        tables.append(differences_table(differences))
+    return Group(*tables)
+
+
+def plain(shown: RenderableType) -> str:
+    """What a terminal would show, as text without colours."""
+    out = StringIO()
+    Console(file=out, width=_WIDTH, color_system=None, legacy_windows=False).print(shown)
+    return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
+
+
+def percent(share: float) -> str:
+    """A share in per cent: `93.1`."""
+    return f"{100 * share:.1f}"
+
+
+def signed(points: float) -> str:
+    """Points with their sign: `+0.4`, and `0.0` where nothing is left of it."""
+    return "0.0" if abs(points) < 0.05 else f"{points:+.1f}"
+
+
+def interval(difference: Row) -> str:
+    """Ends of an interval of points: `-0.8 … +1.6`."""
+    return f"{signed(difference['low_points'])} … {signed(difference['high_points'])}"
+
+
+def number(value: float) -> str:
+    """A number with three digits that count, in groups of three: `0.0123`, `4.56`, `22,713,216`."""
+    if value == 0 or abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.3g}"
+
+
+def _to_target(group: Summary) -> str:
+    if group.num_reached is None:
+        return "-"
+    if group.time_to_target_s is not None:
+        return number(group.time_to_target_s)
+    return text("report.never", reached=group.num_reached, seeds=group.num_seeds)
+
+
+def _grouped(rows: Iterable[Row], key: Callable[[Row], tuple[str, ...]]) -> list[Summary]:
+    groups: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        groups.setdefault(key(row), []).append(row)
+    return [_summary(group) for group in groups.values()]
+
+
+def _summary(rows: Sequence[Row]) -> Summary:
+    times = [row["time_to_target_s"] for row in rows if row["time_to_target_s"] is not None]
+    return Summary(
+        method=rows[0]["method"],
+        variants=tuple(dict.fromkeys(row["variant"] for row in rows)),
+        num_seeds=len(rows),
+        num_reached=None if rows[0]["target_score"] is None else len(times),
+        time_to_target_s=fmean(times) if len(times) == len(rows) else None,
+        score_sd=stdev(row["score"] for row in rows) if len(rows) > 1 else None,
+        means={name: fmean(row[name] for row in rows) for name in _MEANS},
+    )

@@ -1,0 +1,253 @@
+"""What each command asks of the rooms below, and how it tells what came of it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli import stand_ins
+
+ROWS = [
+    {"text": "Oil under press 4", "label": "leak"},
+    {"text": "Belt stands still", "label": "jam"},
+    {"text": "oily belt stopped", "label": "jam"},
+    {"text": "oily rollers stuck", "label": "jam"},
+]
+
+
+@pytest.fixture
+def rows(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in ROWS), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path):
+    made = tmp_path / "adapter"
+    made.mkdir()
+    (made / "adapter.json").write_bytes(stand_ins.manifest().to_bytes())
+    return made
+
+
+@pytest.fixture
+def adapter(monkeypatch):
+    made = stand_ins.Adapter()
+    monkeypatch.setattr("tsugiki.api.load", lambda *asked: made)
+    return made
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What training and comparing were asked for."""
+    calls = {}
+
+    def train(rows, **more):
+        calls["train"] = {"rows": rows, **more}
+        return stand_ins.trained()
+
+    def compare(splits, **more):
+        calls["compare"] = {"splits": splits, **more}
+        return stand_ins.comparison()
+
+    monkeypatch.setattr("tsugiki.api.train_and_report", train)
+    monkeypatch.setattr("tsugiki.evaluate.compare.compare", compare)
+    return calls
+
+
+# --- train
+
+
+def test_train_hands_everything_on(tsugiki, asked):
+    line = ["--base", "b", "--config", "run.toml", "--set", "train.max_rows=20", "--set", "name=x=y"]
+    assert tsugiki("train", "rows.csv", "--out", "made", "--text", "t", "--label", "l", *line).code == 0
+    assert asked["train"] == {
+        "rows": "rows.csv",
+        "base": "b",
+        "out": Path("made"),
+        "text": "t",
+        "label": "l",
+        "config": Path("run.toml"),
+        "settings": {"train.max_rows": "20", "name": "x=y"},
+    }
+
+
+def test_train_shows_every_candidate_the_verdict_the_cost_and_the_next_step(tsugiki, asked):
+    shown = tsugiki("train", "rows.csv", "--out", "made").out
+    for part in ("head ", "suffix 4/6 *", "0.812", "10.4", "Grafting pays here.", "11.4 s", "tsugiki predict made"):
+        assert part in shown
+
+
+def test_train_tells_programs_the_same(tsugiki, asked):
+    told = tsugiki("train", "rows.csv", "--out", "made", "--json").json
+    assert told["out"] == "made"
+    assert told["variant"] == "suffix 4/6"
+    assert told["candidates"] == list(stand_ins.CANDIDATES)
+    assert (told["predicted_s"], told["measured_s"]) == (10.4, 9.2)
+
+
+def test_train_fails_before_it_trains_where_the_folder_is_in_use(tsugiki, rows, tmp_path):
+    (tmp_path / "made").mkdir()
+    (tmp_path / "made" / "thesis.doc").touch()
+    shown = tsugiki("train", rows, "--out", "made")
+    assert shown.code == 6
+    assert shown.err.startswith("error[package.occupied]: made ")
+
+
+def test_train_leaves_nothing_where_it_fails(tsugiki, tmp_path):
+    (tmp_path / "one.csv").write_text("text,label\noil,leak\nwater,leak\n", encoding="utf-8")
+    shown = tsugiki("train", "one.csv", "--out", "made")
+    assert shown.code == 3
+    assert shown.err.startswith("error[data.one_class]: ")
+    assert not (tmp_path / "made").exists()
+
+
+def test_rows_that_are_not_there_are_a_sentence_in_the_language_asked_for(tsugiki):
+    shown = tsugiki("train", "./rows.csv", "--out", "made", "--lang", "ja")
+    assert shown.code == 4
+    assert shown.err.startswith("error[rows.no_file]: ./rows.csv というファイルやフォルダーはありません。")
+
+
+# --- predict
+
+
+def test_predict_answers_one_text(tsugiki, adapter):
+    assert tsugiki("predict", "made", "--text", "Oil [bold]here").out == "leak\t0.7500\tOil [bold]here\n"
+
+
+def test_predict_answers_the_rows_of_a_file_in_their_order(tsugiki, adapter, rows):
+    assert [line["label"] for line in tsugiki("predict", "made", rows, "--json").lines] == [
+        "leak",
+        "jam",
+        "leak",
+        "leak",
+    ]
+
+
+def test_with_a_file_text_names_its_column(tsugiki, adapter, rows):
+    assert tsugiki("predict", "made", rows, "--text", "label", "--json").lines[0]["text"] == "leak"
+    assert tsugiki("predict", "made", rows, "--text", "body").err.startswith("error[rows.no_such_column]: ")
+
+
+def test_predict_answers_lines_and_keeps_every_one(tsugiki, adapter):
+    shown = tsugiki("predict", "made", "-", input="oil\r\n\nbelt\tstuck")
+    assert shown.out == "leak\t0.7500\toil\njam\t0.7500\t\njam\t0.7500\tbelt stuck\n"
+
+
+def test_predict_takes_large_inputs_in_chunks(tsugiki, adapter):
+    shown = tsugiki("predict", "made", "-", "--json", input="oil and rags\n" * 10_000)
+    assert len(shown.lines) == sum(adapter.calls) == 10_000
+    assert max(adapter.calls) <= 256
+
+
+def test_predict_names_the_line_that_is_not_utf8(tsugiki, adapter):
+    shown = tsugiki("predict", "made", "-", input=b"oil\n" + "油".encode("cp932"))
+    assert shown.code == 3
+    assert shown.err.startswith("error[rows.not_utf8]: -, line 2:")
+
+
+def test_predict_answers_japanese_in_json_as_it_is(tsugiki, adapter):
+    assert '"text": "油漏れ"' in tsugiki("predict", "made", "--text", "油漏れ", "--json").out
+
+
+# --- evaluate
+
+
+def test_evaluate_shows_scores_by_class_and_what_is_mixed_up(tsugiki, adapter, rows):
+    shown = tsugiki("evaluate", "made", rows).out
+    assert "accuracy 0.500, on 4 rows" in shown
+    assert "2 x jam was taken for leak." in shown
+
+
+def test_evaluate_draws_the_confusion_where_asked(tsugiki, adapter, rows, tmp_path):
+    told = tsugiki("evaluate", "made", rows, "--picture", "c.png", "--json").json
+    assert told["picture"] == "c.png"
+    assert told["confusion"] == [[1, 0], [2, 1]]
+    assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
+
+
+# --- compare
+
+
+def test_compare_hands_everything_on(tsugiki, asked, rows):
+    line = ["--methods", "tsugiki, full", "--seeds", "2", "--base", "b", "--set", "train.epochs=3"]
+    shown = tsugiki("compare", rows, "--out", "c", *line)
+    assert (shown.code, shown.out) == (0, "the table\n")
+    call = asked["compare"]
+    assert (call["dataset"], call["methods"], call["seeds"], call["out"]) == ("rows", ["tsugiki", "full"], 2, Path("c"))
+    assert (call["base"], call["config"].train.epochs, len(call["splits"].train)) == ("b", 3, 4)
+
+
+def test_compare_runs_every_method_on_three_seeds_by_itself(tsugiki, asked, rows):
+    told = tsugiki("compare", rows, "--out", "c", "--json").json
+    assert asked["compare"]["methods"] == ["tsugiki", "full", "lora", "bias", "probe", "tfidf"]
+    assert asked["compare"]["seeds"] == 3
+    assert told["differences"] == [{"method": "tsugiki", "against": "full"}]
+
+
+# --- inspect
+
+
+def test_inspect_shows_the_manifest(tsugiki, folder):
+    shown = tsugiki("inspect", folder).out
+    for part in ("tickets", f"sha256:{stand_ins.manifest().digest()}", "tiny (Tiny, 6 x 32)", "suffix 4/6 *", "MIT"):
+        assert part in shown
+
+
+def test_inspect_gives_programs_the_manifest_and_its_digest(tsugiki, folder):
+    told = tsugiki("inspect", folder, "--json").json
+    assert told["digest"] == stand_ins.manifest().digest()
+    assert told["data"]["num_train"] == 420
+
+
+@pytest.mark.parametrize(("name", "code"), [("nowhere", "package.no_folder"), (".", "package.no_manifest")])
+def test_inspect_says_what_is_missing(tsugiki, name, code):
+    shown = tsugiki("inspect", name, "--json")
+    assert (shown.code, shown.json["error"]["code"]) == (4, code)
+
+
+# --- doctor
+
+
+def test_doctor_looks_at_everything(tsugiki):
+    told = tsugiki("doctor", "--json").json
+    names = [check["name"] for check in told["checks"]]
+    assert names == ["python", "machine", "torch", "speed", "base", "home", "fonts", "packages"]
+    assert "TSUGIKI_HOME" in tsugiki("doctor").out
+
+
+def test_doctor_fails_where_something_needed_is_missing(tsugiki, monkeypatch):
+    monkeypatch.setenv("TSUGIKI_HOME", "/dev/null/nowhere")
+    shown = tsugiki("doctor", "--json")
+    assert (shown.code, shown.json["ok"]) == (1, False)
+
+
+# --- demo
+
+
+def test_demo_does_everything_and_says_what_is_next(tsugiki, asked, monkeypatch):
+    monkeypatch.setattr("tsugiki.evaluate.run.evaluate", evaluation)
+    shown = tsugiki("demo", "--out", "d")
+    assert shown.code == 0
+    assert asked["train"]["out"] == Path("d/adapter")
+    assert (asked["compare"]["out"], asked["compare"]["seeds"]) == (Path("d/comparison"), 1)
+    for part in ("leak  0.75  Oil is dripping", "the table", "tsugiki train rows.csv"):
+        assert part in shown.out
+    assert "420" in shown.err
+
+
+def test_demo_tells_programs_too(tsugiki, asked, monkeypatch):
+    monkeypatch.setattr("tsugiki.evaluate.run.evaluate", evaluation)
+    told = tsugiki("demo", "--json").json
+    assert (told["out"], len(told["answers"])) == ("tsugiki-demo", 3)
+
+
+def evaluation(adapter, rows):
+    from tsugiki.data.rows import Rows
+    from tsugiki.evaluate.metrics import class_scores
+    from tsugiki.evaluate.run import Evaluation
+
+    labels = ("leak", "jam")
+    classes = tuple(class_scores(labels, labels, labels))
+    assert isinstance(rows, Rows)
+    return Evaluation(1.0, 1.0, 2, labels, classes, ((1, 0), (0, 1)))

@@ -1,0 +1,58 @@
+"""`import tsugiki` costs nothing and offers exactly what it says."""
+
+import subprocess
+import sys
+
+import pytest
+
+import tsugiki
+
+HEAVY = {"torch", "transformers", "pandas", "numpy", "pydantic", "pyarrow", "datasets", "sklearn", "rich", "typer"}
+
+
+def run(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_what_is_offered_is_what_can_be_imported():
+    offered = {name for name in dir(tsugiki) if not name.startswith("_")} | {"__version__"}
+    assert offered == set(tsugiki.__all__)
+    for name in tsugiki.__all__:
+        assert getattr(tsugiki, name) is not None
+
+
+def test_nothing_else_is_offered():
+    with pytest.raises(AttributeError, match="trian"):
+        _ = tsugiki.trian
+
+
+def test_importing_imports_nothing_heavy():
+    loaded = set(run("import sys, tsugiki; print(*sys.modules)").split())
+    assert not loaded & HEAVY
+    assert {name for name in loaded if name.startswith("tsugiki.")} == set()
+
+
+def test_errors_can_be_caught_without_loading_anything_heavy():
+    assert run("import sys, tsugiki; tsugiki.TsugikiError; print('torch' in sys.modules)") == "False"
+
+
+@pytest.mark.parametrize("before", ["", "import tsugiki.train.config", "from tsugiki.train.config import Config"])
+def test_train_is_a_function_and_a_room_whatever_was_imported_before(before):
+    assert (
+        run(f"import tsugiki\n{before}\nprint(callable(tsugiki.train), tsugiki.train.__name__)") == "True tsugiki.train"
+    )
+
+
+def test_the_function_train_takes_what_the_api_takes():
+    import inspect
+
+    from tsugiki.api import train
+
+    offered, real = inspect.signature(tsugiki.train), inspect.signature(train)
+    assert [*offered.parameters] == [*real.parameters]
+
+
+def test_the_version_is_that_of_the_distribution():
+    from importlib.metadata import version
+
+    assert tsugiki.__version__ == version("tsugiki")
