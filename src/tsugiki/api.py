@@ -77,9 +77,17 @@ def train_and_report(
 
 
 def load(folder: str | Path, base: str | Base | None = None) -> "Adapter":
-    """Load an adapter that was saved, with the base that it names or the one given."""
+    """Load an adapter that was saved, with the base that it names or the one given.
+
+    Raises:
+        MissingError: the package or its base is not there.
+        PackageError: the package is damaged, belongs to another base, or has no head of classes to answer with.
+    """
     from tsugiki.tasks.adapter import Adapter
 
+    manifest = load_package(Path(folder)).manifest
+    if "labels" not in manifest.task:
+        raise PackageError("cli.no_labels", package=manifest.name, folder=folder)
     return Adapter.load(Path(folder), base)
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModel, AutoModelForCausalLM
+from transformers import AutoModel, AutoModelForCausalLM, AutoModelForMaskedLM
 
 WIDTH = 32
 LAYERS = 4
@@ -56,7 +56,13 @@ FAMILIES = [*DECODERS, *ENCODERS]
 
 
 def tiny(family: str, *, head: bool = False, seed: int = 0) -> nn.Module:
-    """A random model of a family: 4 layers, 32 wide, without dropout, frozen."""
+    """A random model of a family: 4 layers, 32 wide, without dropout, frozen.
+
+    Args:
+        family: one of `FAMILIES`.
+        head: whether it ends with a head over the vocabulary, causal or for masked words.
+        seed: of the weights.
+    """
     from transformers import AutoConfig
 
     config = AutoConfig.for_model(family, **DECODERS.get(family, ENCODERS.get(family, {})))
@@ -64,7 +70,8 @@ def tiny(family: str, *, head: bool = False, seed: int = 0) -> nn.Module:
         if hasattr(config, name):
             setattr(config, name, 0.0)
     torch.manual_seed(seed)
-    model: nn.Module = (AutoModelForCausalLM if head else AutoModel).from_config(config)
+    kind = AutoModelForMaskedLM if family in ENCODERS else AutoModelForCausalLM
+    model: nn.Module = (kind if head else AutoModel).from_config(config)
     # Default initialisation is so small that a skipped layer would hardly show.
     for parameter in model.parameters():
         if parameter.dim() > 1:

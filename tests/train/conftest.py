@@ -28,3 +28,11 @@ def llama(tmp_path_factory):
 def base():
     """A tiny BERT in memory."""
     return tiny_base()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def one_thread():
+    """More threads than free cores make tiny models slower, not faster."""
+    import torch
+
+    torch.set_num_threads(1)

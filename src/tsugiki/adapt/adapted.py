@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -39,10 +40,19 @@ class _Context:
     def route(self) -> Route:
         if self.replayed:
             return self.replayed[-1]
-        if self.depth == 0 and self.chosen is not None:
-            # Somebody reruns a part of a forward pass that we did not see begin: which route it had is not known.
+        if torch._C._current_graph_task_id() != -1:
+            # Inside `backward()` somebody reruns a forward pass whose route we did not keep; it may have changed since.
             raise RoutingError("routing.recompute")
-        return self.running
+        return self.running if self.depth else self.chosen
+
+    def begin(self) -> None:
+        if self.depth == 0:
+            self.running = self.chosen
+        self.depth += 1
+
+    def end(self) -> None:
+        # Not below zero: torch also calls this where another hook has failed before `begin`.
+        self.depth = max(0, self.depth - 1)
 
 
 class AdaptedModel:
@@ -68,32 +78,48 @@ class AdaptedModel:
         """Adapters that are attached."""
         return list(self._grafts)
 
-    def attach(self, name: str, grafts: Sequence[Graft], params: Mapping[str, Tensor] | None = None, seed: int = 0) -> None:
+    def attach(
+        self, name: str, grafts: Sequence[Graft], params: Mapping[str, Tensor] | None = None, seed: int = 0
+    ) -> None:
         """Attach an adapter.
 
         Args:
             name: what `using` calls it.
             grafts: its modules.
-            params: trained tensors by `LAYER.SITE.PARAMETER`; fresh ones where None.
+            params: trained tensors by `LAYER.SITE.PARAMETER`, which are copied; fresh ones where None.
             seed: of fresh tensors.
 
         Raises:
-            RoutingError: the name is taken.
+            RoutingError: the name is taken, or two modules stand at one site.
             BaseModelError: a site does not exist.
         """
         if name in self._grafts:
             raise RoutingError("routing.name_taken", name=name)
-        sites = [self.anatomy.site(graft.layer, graft.site) for graft in grafts]
+        # In the order of the layers, so that an adapter's tensors do not depend on the order of its list.
+        ordered = sorted(grafts, key=lambda graft: (graft.layer, graft.site))
+        for below, above in pairwise(ordered):
+            if (below.layer, below.site) == (above.layer, above.site):
+                raise RoutingError("routing.twice", name=name, site=f"layers.{above.layer}.{above.site}")
+        tensors = self._tensors_for(ordered, params, seed)
         if not self._hooks:
             self._watch_forward()
-        # In the order of the layers, so that an adapter's tensors do not depend on the order of its list.
-        generator = torch.Generator().manual_seed(seed)
-        for graft, site in sorted(zip(grafts, sites, strict=True), key=lambda pair: (pair[0].layer, pair[0].site)):
-            fresh = graft.form.init(site.in_width, site.out_width, generator)
-            wanted = {p: params[f"{graft.layer}.{graft.site}.{p}"] for p in fresh} if params is not None else fresh
-            device = next(self.model.parameters()).device
-            self._bank(graft.layer, graft.site).put(name, graft.form, {p: t.float().to(device) for p, t in wanted.items()})
+        for graft, own in zip(ordered, tensors, strict=True):
+            self._bank(graft.layer, graft.site).put(name, graft.form, own)
         self._grafts[name] = list(grafts)
+
+    def _tensors_for(
+        self, grafts: Sequence[Graft], params: Mapping[str, Tensor] | None, seed: int
+    ) -> list[dict[str, Tensor]]:
+        device = next(self.model.parameters()).device
+        generator = torch.Generator().manual_seed(seed)
+        found = []
+        for graft in grafts:
+            site = self.anatomy.site(graft.layer, graft.site)
+            own = graft.form.init(site.in_width, site.out_width, generator)
+            if params is not None:
+                own = {key: params[f"{graft.layer}.{graft.site}.{key}"] for key in own}
+            found.append({key: t.detach().to(device, torch.float32, copy=True) for key, t in own.items()})
+        return found
 
     def remove(self, name: str) -> None:
         """Take one adapter away."""
@@ -186,17 +212,8 @@ class AdaptedModel:
 
     def _watch_forward(self) -> None:
         context, root = self._context, trunk(self.model)
-
-        def begin(_: nn.Module, __: Any) -> None:
-            if context.depth == 0:
-                context.running = context.chosen
-            context.depth += 1
-
-        def end(_: nn.Module, __: Any, ___: Any) -> None:
-            context.depth -= 1
-
-        self._hooks.append(root.register_forward_pre_hook(begin))
-        self._hooks.append(root.register_forward_hook(end, always_call=True))
+        self._hooks.append(root.register_forward_pre_hook(lambda *_: context.begin()))
+        self._hooks.append(root.register_forward_hook(lambda *_: context.end(), always_call=True))
         for layer in layers_of(self.model, self.anatomy):
             if hasattr(layer, "gradient_checkpointing"):
                 self._hooks.extend(_bind_checkpoint(layer, context))
@@ -218,12 +235,14 @@ def _bind_checkpoint(layer: Any, context: _Context) -> list[torch.utils.hooks.Re
         if own:
             layer._gradient_checkpointing_func = own.pop()
 
-    return [layer.register_forward_pre_hook(begin), layer.register_forward_hook(end, always_call=True)]
+    # Before the hooks that are there already: where two adapted models share a base, the last to begin ends first.
+    after = layer.register_forward_hook(end, prepend=True, always_call=True)
+    return [layer.register_forward_pre_hook(begin), after]
 
 
 def _replaying(checkpoint: Callable[..., Any], context: _Context) -> Callable[..., Any]:
     def run(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        route = context.running
+        route = context.route()
 
         def bound(*inner: Any, **named: Any) -> Any:
             context.replayed.append(route)

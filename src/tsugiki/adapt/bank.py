@@ -33,17 +33,16 @@ class Bank(nn.Module):
     def put(self, name: str, form: Form, params: Mapping[str, Tensor]) -> None:
         """Add the module of one adapter, or exchange it."""
         self.forms[name] = form
-        # A prefix, since an adapter may be called like a method of ModuleDict.
-        self.stacks[f"of {name}".replace(".", "·")] = nn.ParameterDict({k: nn.Parameter(v) for k, v in params.items()})
+        self.stacks[_key(name)] = nn.ParameterDict({k: nn.Parameter(v) for k, v in params.items()})
 
     def drop(self, name: str) -> None:
         """Take the module of one adapter away, where it has one."""
         if self.forms.pop(name, None) is not None:
-            del self.stacks[f"of {name}".replace(".", "·")]
+            del self.stacks[_key(name)]
 
     def params(self, name: str) -> dict[str, Tensor]:
         """Parameters of one adapter's module."""
-        stack = self.stacks[f"of {name}".replace(".", "·")]
+        stack = self.stacks[_key(name)]
         assert isinstance(stack, nn.ParameterDict)
         return dict(stack.items())
 
@@ -66,3 +65,8 @@ class Bank(nn.Module):
             delta = self.everywhere(self.names[module], x[rows], y[rows])
             total = total.index_add(0, rows.to(y.device), delta * weights.to(delta)[:, None, None])
         return total
+
+
+def _key(name: str) -> str:
+    """A key of ModuleDict, which refuses dots and its own methods' names; no two adapters have the same."""
+    return "of " + name.replace("%", "%25").replace(".", "%2E")

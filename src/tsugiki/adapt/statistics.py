@@ -47,7 +47,7 @@ def statistics_of(
     for layer in sorted(set(layers)):
         x = pooled[:, layer] @ project
         mean = x.mean(0)
-        covariance = torch.from_numpy(ledoit_wolf((x - mean).numpy(), assume_centered=True)[0]).float()
+        covariance = _shrunk_covariance(x - mean)
         sums = torch.zeros(num_classes, PROJECTED).index_add(0, classes, x)
         class_means = torch.where(described[:, None] > 0, sums / counts.clamp(min=1)[:, None], 0.0)
         found |= {f"mean.{layer}": mean, f"covariance.{layer}": covariance, f"class_means.{layer}": class_means}
@@ -55,3 +55,9 @@ def statistics_of(
         distances = ((rows - mean) @ torch.linalg.pinv(covariance) * (rows - mean)).sum(-1).clamp(min=0).sqrt()
         found[f"distances.{layer}"] = torch.quantile(distances, torch.tensor(_QUANTILES))
     return found
+
+
+def _shrunk_covariance(centred: Tensor) -> Tensor:
+    if len(centred) < 2:
+        return torch.zeros(PROJECTED, PROJECTED)
+    return torch.from_numpy(ledoit_wolf(centred.numpy(), assume_centered=True)[0]).float()

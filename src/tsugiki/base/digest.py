@@ -1,19 +1,26 @@
 """What a base is, in one number that does not depend on how it was loaded.
 
 Weights are rounded to bfloat16 before they are hashed, so the same base in float32, in bfloat16, with or without its
-vocabulary head, from a file or from memory has the same digest. Each layer has a digest of its own: a base of which only
-the lower layers were loaded is still checked against the whole.
+vocabulary head, from a file or from memory has the same digest. Each layer has a digest of its own: a base of which
+only the lower layers were loaded is still checked against the whole.
 """
 
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tsugiki.base.anatomy import Anatomy
 from tsugiki.base.suffix import layers_of, trunk
+
+# What a configuration says of the depth, the head, or how it was saved and loaded.
+_NO_MATTER = {
+    *("num_hidden_layers", "dtype", "torch_dtype", "architectures", "transformers_version", "tie_word_embeddings"),
+    *("id2label", "label2id", "problem_type", "use_cache", "return_dict", "output_attentions", "output_hidden_states"),
+}
 
 
 def layer_digests(model: nn.Module, anatomy: Anatomy) -> list[str]:
@@ -42,6 +49,21 @@ def _embeddings(model: nn.Module, anatomy: Anatomy, layers: nn.ModuleList) -> di
 def weights_digest(parts: Iterable[str]) -> str:
     """One digest over the digests of embeddings and layers."""
     return hashlib.sha256("".join(parts).encode()).hexdigest()
+
+
+def settings_digest(model: nn.Module, layers: int) -> str:
+    """Digest of what a configuration says about how the lowest layers compute.
+
+    Rotary bases, heads or sliding windows can be changed without any weight. Releases of transformers add fields, so
+    this is for what may be computed anew, such as the prefix cache, and not for what is saved.
+    """
+    config: Any = model.config
+    config = config.get_text_config()
+    depth = config.num_hidden_layers
+    said = {k: v for k, v in config.to_dict().items() if k not in _NO_MATTER and not k.startswith("_")}
+    # Per-layer lists count as far as the layers do.
+    said = {k: v[:layers] if isinstance(v, list) and len(v) == depth and "layer" in k else v for k, v in said.items()}
+    return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def tokenizer_digest(tokenizer: object) -> str:

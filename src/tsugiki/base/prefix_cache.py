@@ -2,21 +2,22 @@
 
 States are computed in batches of rows of equal length: nothing is padded, so no state depends on its neighbours. Each
 state has a shelf of its own, and another holds the mean over the tokens of every state for the head. A row is known by
-its text, the tokenizer and the length limit; base, state and precision choose the shelf.
+its text, the tokenizer and the length limit; the layers below the state, their settings and the precision choose the
+shelf, so a base of which only the lower layers are loaded shares what it can with the whole.
 """
 
 import hashlib
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 from torch import Tensor
 
+from tsugiki.base.digest import settings_digest, weights_digest
 from tsugiki.base.model import Base
-from tsugiki.base.store import CacheSettings, Rows, Shelf, Size, as_array, cache_root
+from tsugiki.base.store import Array, CacheSettings, Draft, Rows, Shelf, Size, as_array, cache_root
 from tsugiki.base.suffix import run_states
 from tsugiki.base.tokens import encode, pad
 from tsugiki.data.batches import equal_length_batches
@@ -71,6 +72,39 @@ class CachedRows:
             return run_states(self.base.model, self.base.anatomy, ids, mask, [number])[number]
 
 
+@dataclass(frozen=True)
+class _Order:
+    """Rows asked for at once, the shelves that shall hold them, and what these lack.
+
+    Args:
+        keys: of the rows.
+        token_ids: of the rows.
+        top: highest state of which means are kept.
+        shelves: by state.
+        means: holds the means of states `0 .. top`.
+        lacking: rows to compute, by state.
+        unpooled: rows whose means are to be computed.
+    """
+
+    keys: list[bytes]
+    token_ids: list[list[int]]
+    top: int
+    shelves: dict[int, Shelf]
+    means: Shelf
+    lacking: dict[int, set[int]]
+    unpooled: set[int]
+
+    def rows(self) -> list[int]:
+        """Rows of which something is lacking, short ones first."""
+        return sorted(self.unpooled.union(*self.lacking.values()), key=lambda i: len(self.token_ids[i]))
+
+    def put(self, draft: Draft, wanted: set[int], rows: Iterable[int], arrays: Iterable[Array]) -> None:
+        """Add those rows of a batch that are wanted."""
+        for row, array in zip(rows, arrays, strict=True):
+            if row in wanted:
+                draft.add(self.keys[row], array)
+
+
 class PrefixCache:
     """States of rows under one base, one length limit and one precision.
 
@@ -94,108 +128,120 @@ class PrefixCache:
         """
         began = time.perf_counter()
         token_ids = encode(self.base, texts, self.max_length)
-        kept: tuple[Tensor, dict[int, Rows], int] | None = None
-        if self.settings.enabled:
-            try:
-                kept = self._kept(texts, token_ids, sorted(states), top)
-            except OSError as error:
-                warn("cache.uncached", reason=error)
-        if kept is None:
-            kept = self._computed(token_ids, top), {}, len(texts)
-        pooled, stored, computed = kept
+        pooled, stored, computed = self._kept(texts, token_ids, states, top) or self._computed(token_ids, top)
         return CachedRows(self.base, token_ids, pooled, stored, computed, time.perf_counter() - began)
 
     def num_bytes(self, lengths: Sequence[int], num_states: int) -> int:
         """Bytes that token states of these rows take on disk."""
         return sum(lengths) * self.base.width * self.base.dtype.itemsize * num_states
 
-    def _kept(
-        self, texts: Sequence[str], token_ids: list[list[int]], states: list[int], top: int
-    ) -> tuple[Tensor, dict[int, Rows], int]:
-        keys = [self._key(t) for t in texts]
-        shelves = {s: self._shelf(f"state-{s:03d}", self._dtype) for s in states}
-        means = self._shelf(f"pooled-{top:03d}", "float32")
-        lacking = {s: set(shelf.missing(keys)) for s, shelf in shelves.items()} | {-1: set(means.missing(keys))}
-        rows = sorted(set().union(*lacking.values()), key=lambda i: len(token_ids[i]))
-        lengths = [len(token_ids[i]) for i in rows]
-        if rows:
-            notify("cache.building", rows=len(rows), known=len(texts) - len(rows), size=Size(self.num_bytes(lengths, len(states))))
-            with progress(text("cache.bar"), len(rows)) as advance:
-                for block in _blocks(rows, lengths, _SEGMENT_BYTES // max(1, self.num_bytes([1], len(states) or 1))):
-                    self._fill(block, keys, token_ids, shelves, means, lacking, top, advance)
-        pooled = np.stack([means.read(keys)[i] for i in range(len(keys))]) if keys else np.zeros((0, top + 1, self.base.width))
-        return torch.from_numpy(pooled), {s: shelf.read(keys) for s, shelf in shelves.items()}, len(rows)
+    # --- with shelves
 
-    def _fill(
-        self,
-        block: list[int],
-        keys: list[bytes],
-        token_ids: list[list[int]],
-        shelves: dict[int, Shelf],
-        means: Shelf,
-        lacking: dict[int, set[int]],
-        top: int,
-        advance: Callable[[int], None],
-    ) -> None:
-        lengths = [len(token_ids[i]) for i in block]
-        wanted = [s for s in shelves if lacking[s] & set(block)]
-        pooling = bool(lacking[-1] & set(block))
+    def _kept(
+        self, texts: Sequence[str], token_ids: list[list[int]], states: Collection[int], top: int
+    ) -> tuple[Tensor, dict[int, Rows], int] | None:
+        """Pooled states, token states and the number of rows computed; None where nothing can be kept."""
+        if not self.settings.enabled:
+            return None
+        try:
+            order = self._order(texts, token_ids, states, top)
+            rows = order.rows()
+            if rows:
+                self._fill(order, rows)
+        except OSError as error:
+            warn("cache.uncached", reason=error)
+            return None
+        pooled = torch.zeros(len(texts), top + 1, self.base.width)
+        means = order.means.read(order.keys)
+        for i in range(len(texts)):
+            pooled[i] = torch.from_numpy(means[i].copy())
+        return pooled, {s: shelf.read(order.keys) for s, shelf in order.shelves.items()}, len(rows)
+
+    def _order(self, texts: Sequence[str], token_ids: list[list[int]], states: Collection[int], top: int) -> _Order:
+        keys = [self._key(text) for text in texts]
+        shelves = {s: self._shelf("state", s, self._dtype) for s in sorted(states)}
+        means = self._shelf("pooled", top, "float32")
+        lacking = {s: set(shelf.missing(keys)) for s, shelf in shelves.items()}
+        return _Order(keys, token_ids, top, shelves, means, lacking, set(means.missing(keys)))
+
+    def _fill(self, order: _Order, rows: list[int]) -> None:
+        lengths = [len(order.token_ids[i]) for i in rows]
+        num_bytes = self.num_bytes(lengths, len(order.shelves)) + self._means_bytes(len(rows), order.top)
+        notify("cache.building", rows=len(rows), known=len(order.keys) - len(rows), size=Size(num_bytes))
+        max_tokens = _SEGMENT_BYTES // self.num_bytes([1], max(1, len(order.shelves)))
+        with progress(text("cache.bar"), len(rows)) as advance:
+            for block in _blocks(rows, lengths, max_tokens):
+                self._fill_segments(order, block, advance)
+
+    def _fill_segments(self, order: _Order, block: list[int], advance: Callable[[int], None]) -> None:
+        """Compute what is lacking of some rows; one segment on each shelf that lacks any of them."""
+        lengths = [len(order.token_ids[i]) for i in block]
+        wanted = [s for s, rows in order.lacking.items() if rows.intersection(block)]
+        pooling = bool(order.unpooled.intersection(block))
+        keep = range(order.top + 1) if pooling else wanted
+        start, below = (0, None) if pooling else self._nearest_below(min(wanted), [order.keys[i] for i in block])
         with ExitStack() as stack:
             size = self.num_bytes(lengths, 1)
-            drafts = {s: stack.enter_context(shelves[s].writer(size)) for s in wanted}
-            mean_bytes = len(block) * (top + 1) * self.base.width * 4
-            mean_draft = stack.enter_context(means.writer(mean_bytes)) if pooling else None
-            start, below = (0, None) if pooling else self._nearest_below(min(wanted), [keys[i] for i in block])
+            drafts = {s: stack.enter_context(order.shelves[s].writer(size)) for s in wanted}
+            means_size = self._means_bytes(len(block), order.top)
+            means = stack.enter_context(order.means.writer(means_size)) if pooling else None
             for batch in equal_length_batches(lengths, _BATCH_TOKENS):
                 rows = [block[i] for i in batch]
-                entering = below.gather(batch, lengths[batch[0]]).to(self.base.device) if below is not None else None
-                found = self._run([token_ids[i] for i in rows], range(top + 1) if pooling else wanted, start, entering)
+                entering = below.gather(batch, lengths[batch[0]]) if below is not None else None
+                found = self._run([order.token_ids[i] for i in rows], {*keep, *wanted}, start, entering)
                 for s, draft in drafts.items():
-                    for row, array in zip(rows, as_array(found[s]), strict=True):
-                        if row in lacking[s]:
-                            draft.add(keys[row], array)
-                if mean_draft is not None:
-                    pooled = torch.stack([found[s].float().mean(1) for s in range(top + 1)], 1)
-                    for row, array in zip(rows, as_array(pooled), strict=True):
-                        if row in lacking[-1]:
-                            mean_draft.add(keys[row], array)
+                    order.put(draft, order.lacking[s], rows, as_array(found[s]))
+                if means is not None:
+                    order.put(means, order.unpooled, rows, as_array(_pooled(found, order.top)))
                 advance(len(rows))
 
-    def _computed(self, token_ids: list[list[int]], top: int) -> Tensor:
+    def _nearest_below(self, state: int, keys: list[bytes]) -> tuple[int, Rows | None]:
+        """The highest state under `state` that is on a shelf for all these rows: the run begins there."""
+        for lower in range(state - 1, 0, -1):
+            if (cache_root() / self._folder("state", lower, self._dtype)).is_dir():
+                shelf = self._shelf("state", lower, self._dtype)
+                if not shelf.missing(keys):
+                    return lower, shelf.read(keys)
+        return 0, None
+
+    def _means_bytes(self, rows: int, top: int) -> int:
+        return rows * (top + 1) * self.base.width * torch.float32.itemsize
+
+    def _key(self, row: str) -> bytes:
+        known_by = f"{self.base.tokenizer_digest} {self.max_length} {row}"
+        return hashlib.sha256(known_by.encode(errors="surrogatepass")).digest()
+
+    def _folder(self, kind: str, state: int, dtype: str) -> str:
+        below = [*self.base.layer_digests[: state + 1], settings_digest(self.base.model, state)]
+        return f"{weights_digest(below)[:16]}/{kind}-{state:03d}-{dtype}"
+
+    def _shelf(self, kind: str, state: int, dtype: str) -> Shelf:
+        return Shelf(cache_root() / self._folder(kind, state, dtype), self.base.width, dtype, self.settings)
+
+    # --- without
+
+    def _computed(self, token_ids: list[list[int]], top: int) -> tuple[Tensor, dict[int, Rows], int]:
         pooled = torch.zeros(len(token_ids), top + 1, self.base.width)
         for batch in equal_length_batches([len(ids) for ids in token_ids], _BATCH_TOKENS):
-            found = self._run([token_ids[i] for i in batch], range(top + 1), 0, None)
-            pooled[batch] = torch.stack([found[s].float().mean(1) for s in range(top + 1)], 1).cpu()
-        return pooled
+            pooled[batch] = _pooled(self._run([token_ids[i] for i in batch], range(top + 1), 0, None), top).cpu()
+        return pooled, {}, len(token_ids)
 
     def _run(
         self, token_ids: list[list[int]], keep: Collection[int], boundary: int, state: Tensor | None
     ) -> dict[int, Tensor]:
         ids = torch.tensor(token_ids, device=self.base.device)
+        entering = None if state is None else state.to(self.base.device)
         with torch.inference_mode():
-            return run_states(self.base.model, self.base.anatomy, ids, None, keep, boundary=boundary, state=state)
+            return run_states(self.base.model, self.base.anatomy, ids, None, keep, boundary=boundary, state=entering)
 
-    def _nearest_below(self, state: int, keys: list[bytes]) -> tuple[int, Rows | None]:
-        """The highest state under `state` that is on a shelf for all these rows: the run begins there."""
-        for lower in range(state - 1, 0, -1):
-            folder = cache_root() / self._folder(f"state-{lower:03d}", self._dtype)
-            if folder.is_dir():
-                shelf = self._shelf(f"state-{lower:03d}", self._dtype)
-                if not shelf.missing(keys):
-                    return lower, shelf.read(keys)
-        return 0, None
 
-    def _key(self, row: str) -> bytes:
-        return hashlib.sha256(f"{self.base.tokenizer_digest} {self.max_length} {row}".encode()).digest()
-
-    def _folder(self, kind: str, dtype: str) -> str:
-        return f"{self.base.digest[:16]}/{kind}-{dtype}"
-
-    def _shelf(self, kind: str, dtype: str) -> Shelf:
-        return Shelf(cache_root() / self._folder(kind, dtype), self.base.width, dtype, self.settings)
+def _pooled(states: Mapping[int, Tensor], top: int) -> Tensor:
+    """Means over the tokens of states `0 .. top`, none of them padded: (B, top + 1, d), float32."""
+    return torch.stack([states[s].float().mean(1) for s in range(top + 1)], 1)
 
 
 def _blocks(rows: list[int], lengths: list[int], max_tokens: int) -> list[list[int]]:
+    """Rows one after the other, cut before a block would have more than so many tokens."""
     blocks: list[list[int]] = [[]]
     tokens = 0
     for row, length in zip(rows, lengths, strict=True):

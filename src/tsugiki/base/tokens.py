@@ -15,9 +15,18 @@ def encode(base: Base, texts: Sequence[str], max_length: int) -> list[list[int]]
     if not texts:
         return []
     tokenizer: Any = base.tokenizer
-    clipped = [clip(text, max_length) for text in texts]
+    clipped = [_without_half_characters(clip(text, max_length)) for text in texts]
     ids: list[list[int]] = tokenizer(clipped, truncation=True, max_length=max_length)["input_ids"]
     return [row or [int(tokenizer.pad_token_id)] for row in ids]
+
+
+def _without_half_characters(text: str) -> str:
+    """JSON can hold one half of a surrogate pair, which no tokenizer reads: the replacement character stands in."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
 
 
 def pad(ids: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:

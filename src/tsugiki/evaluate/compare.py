@@ -29,8 +29,8 @@ from tsugiki.data.split import subsample, with_validation
 from tsugiki.errors import RowsError, TrainingError
 from tsugiki.evaluate.method import Job, Method, parse_methods
 from tsugiki.evaluate.metrics import paired_bootstrap
-from tsugiki.evaluate.result import Result
-from tsugiki.evaluate.worker import PREDICTIONS, RESULTS, write_results
+from tsugiki.evaluate.result import Result, read_results, write_results
+from tsugiki.evaluate.worker import LOG, PREDICTIONS, RESULTS
 from tsugiki.i18n import language, text
 from tsugiki.report.html import comparison_page
 from tsugiki.report.plots import score_by_parameters, score_by_time
@@ -136,9 +136,9 @@ def compare(
     order = sorted(parsed, key=lambda method: method.name != "full")
     found: dict[str, list[_Run]] = {}
     target_score = None
-    with _progress(sum(max(1, len(m.rates)) + seeds - 1 for m in parsed)) as bar:
+    with _bench(out / "runs", sum(max(1, len(m.rates)) + seeds - 1 for m in parsed)) as bench:
         for method in order:
-            found[method.name] = _runs(method, job, numbers, out / "runs", bar)
+            found[method.name] = _runs(method, job, numbers, bench)
             if method.name == "full":
                 target_score = float(np.mean([run.own.validation_score for run in found["full"]])) - _MARGIN
     comparison = Comparison(
@@ -196,12 +196,74 @@ def _job(splits: Splits, dataset: str, config: Config) -> Job:
     )
 
 
-def _runs(method: Method, job: Job, seeds: Sequence[int], folder: Path, bar: "_Bar") -> list[_Run]:
+@dataclass(frozen=True)
+class _Bench:
+    """Where jobs are done: one after the other, by one worker.
+
+    Args:
+        folder: of all runs.
+        worker: waits for jobs.
+        progress: how many are done, and which one is at work.
+    """
+
+    folder: Path
+    worker: subprocess.Popen[str]
+    progress: Progress
+
+    def run(self, name: str, job: Job) -> _Run:
+        """Do a job, unless it is done."""
+        out = self.folder / f"{name.replace(':', '-')}-seed{job.seed}-{job.digest()[:12]}"
+        rate = f", {job.learning_rate:g}" if job.learning_rate else ""
+        task = self.progress.task_ids[0]
+        self.progress.update(task, description=f"{name}, seed {job.seed}{rate}")
+        if not (out / RESULTS).exists():
+            shutil.rmtree(out, ignore_errors=True)
+            self._work(name, job, out)
+        self.progress.advance(task)
+        answers = [json.loads(line) for line in (out / PREDICTIONS).read_text(encoding="utf-8").splitlines()]
+        right = np.array([answer["label"] == answer["prediction"] for answer in answers])
+        return _Run(read_results(out / RESULTS), right)
+
+    def _work(self, name: str, job: Job, out: Path) -> None:
+        assert self.worker.stdin is not None and self.worker.stdout is not None
+        # The job has the rows in it: it goes through a private folder and is gone when it is done.
+        with TemporaryDirectory() as private:
+            file = Path(private) / "job.json"
+            file.write_text(job.model_dump_json(), encoding="utf-8")
+            self.worker.stdin.write(json.dumps([str(file), str(out)]) + "\n")
+            self.worker.stdin.flush()
+            code = self.worker.stdout.readline().strip()
+        if code != "0":
+            log = out / LOG
+            reason = log.read_text(encoding="utf-8").strip().splitlines()[-1:] if log.exists() else []
+            raise TrainingError("compare.failed", method=name, seed=job.seed, reason=" ".join(reason), log=log)
+
+
+@contextmanager
+def _bench(folder: Path, total: int) -> Iterator[_Bench]:
+    folder.mkdir(parents=True, exist_ok=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    console = Console(stderr=True)
+    shown = console.is_terminal or console.is_jupyter
+    command = [sys.executable, "-m", "tsugiki.evaluate.worker"]
+    environment = {**os.environ, "TSUGIKI_LANG": language()}
+    with (
+        Progress(*columns, console=console, transient=True, disable=not shown) as progress,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as worker,
+    ):
+        progress.add_task(text("compare.starting"), total=total)
+        try:
+            yield _Bench(folder, worker, progress)
+        finally:
+            worker.terminate()
+
+
+def _runs(method: Method, job: Job, seeds: Sequence[int], bench: _Bench) -> list[_Run]:
     """The runs of one method, one for each seed, all at the rate that was best on validation under the first."""
 
     def run(seed: int, rate: float | None) -> _Run:
         own = {"method": method.model_dump(mode="json"), "seed": seed, "learning_rate": rate}
-        return _run(method.name, job.model_copy(update=own), folder, bar)
+        return bench.run(method.name, job.model_copy(update=own))
 
     rates: Sequence[float | None] = method.rates or (None,)
     tried = {rate: run(seeds[0], rate) for rate in rates}
@@ -209,33 +271,6 @@ def _runs(method: Method, job: Job, seeds: Sequence[int], folder: Path, bar: "_B
     sweep_s = sum(t.own.train_s for t in tried.values()) if method.rates else 0.0
     runs = [tried[best], *(run(seed, best) for seed in seeds[1:])]
     return [replace(r, results=[row.model_copy(update={"sweep_s": sweep_s}) for row in r.results]) for r in runs]
-
-
-def _run(name: str, job: Job, folder: Path, bar: "_Bar") -> _Run:
-    """Do a job in a process of its own, unless it is done."""
-    out = folder / f"{name.replace(':', '-')}-seed{job.seed}-{job.digest()[:12]}"
-    with bar.step(f"{name}, seed {job.seed}" + (f", {job.learning_rate:g}" if job.learning_rate else "")):
-        if not (out / RESULTS).exists():
-            shutil.rmtree(out, ignore_errors=True)
-            out.mkdir(parents=True)
-            _work(name, job, out)
-    results = [Result.model_validate(row) for row in json.loads((out / RESULTS).read_text(encoding="utf-8"))]
-    answers = [json.loads(line) for line in (out / PREDICTIONS).read_text(encoding="utf-8").splitlines()]
-    return _Run(results, np.array([answer["label"] == answer["prediction"] for answer in answers]))
-
-
-def _work(name: str, job: Job, out: Path) -> None:
-    log = out / "log.txt"
-    # The job has the rows in it: it goes through a private folder and is gone when it is done.
-    with TemporaryDirectory() as private, log.open("w", encoding="utf-8") as lines:
-        file = Path(private) / "job.json"
-        file.write_text(job.model_dump_json(), encoding="utf-8")
-        command = [sys.executable, "-m", "tsugiki.evaluate.worker", str(file), str(out)]
-        environment = {**os.environ, "TSUGIKI_LANG": language()}
-        code = subprocess.run(command, stdout=lines, stderr=subprocess.STDOUT, env=environment).returncode
-    if code:
-        reason = (log.read_text(encoding="utf-8").strip() or f"exit code {code}").splitlines()[-1]
-        raise TrainingError("compare.failed", method=name, seed=job.seed, reason=reason, log=log)
 
 
 # --- what it says ----------------------------------------------------------------------------------------------------
@@ -258,28 +293,3 @@ def _differences(found: dict[str, list[_Run]], names: list[str]) -> list[Differe
 
 def _interval(first: NDArray[Any], second: NDArray[Any]) -> dict[str, float]:
     return paired_bootstrap(first, second, level=_LEVEL)._asdict()
-
-
-@dataclass(frozen=True)
-class _Bar:
-    """How many runs are done, and which one is at work."""
-
-    progress: Progress
-
-    @contextmanager
-    def step(self, label: str) -> Iterator[None]:
-        """One run."""
-        task = self.progress.task_ids[0]
-        self.progress.update(task, description=label)
-        yield
-        self.progress.advance(task)
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[_Bar]:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    console = Console(stderr=True)
-    shown = console.is_terminal or console.is_jupyter
-    with Progress(*columns, console=console, transient=True, disable=not shown) as progress:
-        progress.add_task(text("compare.starting"), total=total)
-        yield _Bar(progress)

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 _SAMPLE_S = 0.01
 _WARM_UP_CALLS = 3
 _TIMED_CALLS = 64
-_TIMED_S = 2.0
+_TIMED_S = 1.0
 _COUNTED_ROWS = 16
 _STATUS = Path("/proc/self/status")
 
@@ -113,7 +113,7 @@ def folder_bytes(folder: Path) -> int:
 
 
 def latency_ms_p50(predict: Callable[[Sequence[str]], object], texts: Sequence[str], batch: int = 1) -> float:
-    """Median milliseconds of one call with `batch` texts, over at most 64 calls and 2 s after three to warm up."""
+    """Median milliseconds of one call with `batch` texts, over at most 64 calls and 1 s after three to warm up."""
     groups = [[texts[(i + k) % len(texts)] for k in range(batch)] for i in range(0, batch * _TIMED_CALLS, batch)]
     for group in groups[:_WARM_UP_CALLS]:
         predict(group)

@@ -1,8 +1,10 @@
 """One row of a comparison."""
 
-from tsugiki.evaluate.method import Job, Outcome
-from tsugiki.evaluate.metrics import accuracy, macro_f1
-from tsugiki.evaluate.serving import Serving
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from tsugiki.home import write_atomically
 from tsugiki.spec import Spec
 
 
@@ -72,49 +74,12 @@ class Result(Spec):
         return self.model_copy(update={"target_score": target_score, "time_to_target_s": next(reached, None)})
 
 
-def result(
-    job: Job,
-    name: str,
-    outcome: Outcome,
-    answers: list[str],
-    serving: Serving,
-    *,
-    won: bool,
-    base_params: int,
-    peak_bytes: int,
-    package_bytes: int,
-) -> Result:
-    """A row from what was measured.
+def write_results(path: Path, results: Sequence[Result]) -> None:
+    """Write rows as a plain list, all or nothing."""
+    rows = [row.model_dump(mode="json") for row in results]
+    write_atomically(path, json.dumps(rows, ensure_ascii=False, indent=1).encode())
 
-    Args:
-        job: that was done.
-        name: of the method.
-        outcome: what came of it.
-        answers: labels for the test rows.
-        serving: what it costs to answer.
-        won: whether it is the method's own answer.
-        base_params: parameters of the base; 0 where there is none.
-        peak_bytes: of the run, above the loaded base.
-        package_bytes: of what was saved.
-    """
-    labels = job.test.labels or ()
-    return Result(
-        dataset=job.dataset,
-        method=name,
-        variant=outcome.variant,
-        seed=job.seed,
-        won=won,
-        precision=job.precision,
-        learning_rate=job.learning_rate,
-        score=accuracy(labels, answers),
-        macro_f1=macro_f1(labels, answers),
-        validation_score=max(score for _, score in outcome.curve),
-        curve=outcome.curve,
-        num_trainable=outcome.num_trainable,
-        trainable_share=min(1.0, outcome.num_trainable / base_params) if base_params else 1.0,
-        train_s=outcome.train_s,
-        cache_s=outcome.cache_s,
-        peak_bytes=peak_bytes,
-        package_bytes=package_bytes,
-        **serving.model_dump(),
-    )
+
+def read_results(path: Path) -> list[Result]:
+    """Rows as `write_results` wrote them."""
+    return [Result.model_validate(row) for row in json.loads(path.read_text(encoding="utf-8"))]

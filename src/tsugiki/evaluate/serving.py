@@ -1,6 +1,5 @@
-"""What it costs to answer from a saved package: `python -m tsugiki.evaluate.serving JOB.json FOLDER OUT.json`."""
+"""What it costs to answer from a saved package, for a process that has loaded libraries and nothing else."""
 
-import sys
 from pathlib import Path
 
 from tsugiki.base.model import load_base
@@ -49,13 +48,3 @@ def measure_serving(job: Job, folder: Path) -> Serving:
         serve_peak_bytes=max(0, memory.peak_bytes - held) + mapped,
         load_s=load_s,
     )
-
-
-def main(job: str, folder: str, out: str) -> None:
-    """Measure and write."""
-    found = measure_serving(Job.model_validate_json(Path(job).read_bytes()), Path(folder))
-    Path(out).write_text(found.model_dump_json(), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -1,4 +1,8 @@
-"""One method on one seed, in a process of its own: `python -m tsugiki.evaluate.worker JOB.json OUT_DIR`.
+"""One method on one seed, in processes of its own: `python -m tsugiki.evaluate.worker JOB.json OUT_DIR`.
+
+The worker loads libraries and computes nothing, so that it can be forked: one fork trains, and one for each package
+measures what answering costs. Both begin with the same memory and pay for no import, which would take longer than many
+a run. Without arguments the worker reads jobs from its input, `[JOB, OUT]` a line, and answers each with its exit code.
 
 What it leaves holds no text of any row: `job.json` has digests in their place, `predictions.jsonl` has row number,
 label and answer. `results.json` is written last, so a run is whole where that file is there.
@@ -6,69 +10,116 @@ label and answer. `results.json` is written last, so a run is whole where that f
 
 import json
 import os
-import subprocess
+import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
-from tsugiki.errors import TsugikiError
+import torch
+
+from tsugiki.base.model import built_in_folder
 from tsugiki.evaluate.measure import PeakMemory, folder_bytes, held_bytes
-from tsugiki.evaluate.method import METHODS, Job, Method
-from tsugiki.evaluate.result import Result, result
-from tsugiki.evaluate.serving import Serving
-from tsugiki.home import write_atomically
+from tsugiki.evaluate.method import METHODS, Job, Method, Outcome
+from tsugiki.evaluate.metrics import accuracy, macro_f1
+from tsugiki.evaluate.result import Result, write_results
+from tsugiki.evaluate.serving import measure_serving
 
-JOB, RESULTS, PREDICTIONS = "job.json", "results.json", "predictions.jsonl"
+JOB, RESULTS, PREDICTIONS, LOG = "job.json", "results.json", "predictions.jsonl", "log.txt"
+_FITTED, _SERVING = "fitted.json", "serving.json"
 
 
-def work(job_file: Path, out: Path) -> None:
-    """Do a job and write what came of it.
+def work(job_file: Path, out: Path) -> int:
+    """Do a job and write what came of it; what went wrong is in `log.txt`.
 
     Args:
         job_file: the job, with its rows.
         out: folder for the results; made if it is not there.
+
+    Returns:
+        0, or the exit code of the step that failed.
     """
     job = Job.model_validate_json(job_file.read_bytes())
     out.mkdir(parents=True, exist_ok=True)
     (out / JOB).write_text(json.dumps(job.facts(), ensure_ascii=False, indent=2), encoding="utf-8")
+    _import_for(job)
+    with _scratch(out) as scratch:
+        if code := _apart(_fit, job, out, scratch):
+            return code
+        rows: list[dict[str, Any]] = json.loads((scratch / _FITTED).read_bytes())
+        for number, row in enumerate(rows):
+            if code := _apart(_serve, job, out, scratch / str(number)):
+                return code
+            row |= json.loads((scratch / str(number) / _SERVING).read_bytes())
+        write_results(out / RESULTS, [Result.model_validate(row) for row in rows])
+    return 0
+
+
+def _import_for(job: Job) -> None:
+    """Import all that the job will use, without a tensor: a fork of threads or of a device would hang."""
+    from transformers import AutoConfig, AutoModel, AutoTokenizer
+
+    METHODS.load(str(job.method["kind"]))
+    place = job.base or built_in_folder()
+    with torch.device("meta"):
+        AutoModel.from_config(AutoConfig.from_pretrained(place))
+    AutoTokenizer.from_pretrained(place)
+
+
+@contextmanager
+def _scratch(out: Path) -> Iterator[Path]:
+    """A folder for packages and states that are not kept, on the same disk."""
+    with TemporaryDirectory(dir=out, prefix="scratch-") as folder:
+        yield Path(folder)
+
+
+def _apart(step: Callable[..., None], job: Job, out: Path, folder: Path) -> int:
+    """Run a step in a fork of this process; what it prints is added to the log."""
+    process = get_context("fork").Process(target=_logged, args=(step, job, out, folder))
+    process.start()
+    process.join()
+    return process.exitcode or 0
+
+
+def _logged(step: Callable[..., None], job: Job, out: Path, folder: Path) -> None:
+    with (out / LOG).open("a", encoding="utf-8") as log:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+    step(job, out, folder)
+
+
+# --- the steps, each in a fork ---------------------------------------------------------------------------------------
+
+
+def _fit(job: Job, out: Path, scratch: Path) -> None:
     method = METHODS.parse(job.method)
     held = held_bytes()
     base_params, base_bytes = _base(method, job)
-    # A home of its own: states that were cached by an earlier run would make this one look faster than it is.
-    with TemporaryDirectory(dir=out, prefix="home-") as home:
-        os.environ["TSUGIKI_HOME"] = home
-        with PeakMemory() as memory:
-            outcome = method.fit(job)
-        peak_bytes = max(0, memory.peak_bytes - held - base_bytes)
-        found = []
-        for number, tried in enumerate((outcome, *outcome.candidates)):
-            answers = job.answers(tried.predict(job.test.texts))
-            if number == 0:
-                _write_predictions(out / PREDICTIONS, job, answers)
-            package = Path(home) / f"package-{number}"
-            package.mkdir()
-            tried.save(package)
-            found.append(
-                result(
-                    job,
-                    method.name,
-                    tried,
-                    answers,
-                    _serving(job_file, package),
-                    won=number == 0,
-                    base_params=base_params,
-                    peak_bytes=peak_bytes,
-                    package_bytes=folder_bytes(package),
-                )
-            )
-    write_results(out / RESULTS, found)
+    # A home of its own: states that an earlier run kept would make this one look faster than it is.
+    os.environ["TSUGIKI_HOME"] = str(scratch / "home")
+    with PeakMemory() as memory:
+        outcome = method.fit(job)
+    peak_bytes = max(0, memory.peak_bytes - held - base_bytes)
+    shutil.rmtree(scratch / "home", ignore_errors=True)
+    rows = []
+    for number, tried in enumerate((outcome, *outcome.candidates)):
+        (scratch / str(number)).mkdir()
+        package = scratch / str(number) / "package"
+        package.mkdir()
+        tried.save(package)
+        answers = job.answers(tried.predict(job.test.texts))
+        if number == 0:
+            _write_predictions(out / PREDICTIONS, job, answers)
+        costs = {"peak_bytes": peak_bytes, "package_bytes": folder_bytes(package), "won": number == 0}
+        rows.append(_row(job, method, tried, answers, base_params) | costs)
+    (scratch / _FITTED).write_text(json.dumps(rows), encoding="utf-8")
 
 
-def write_results(path: Path, results: Sequence[Result]) -> None:
-    """Write rows as a plain list, all or nothing."""
-    rows = [row.model_dump(mode="json") for row in results]
-    write_atomically(path, json.dumps(rows, ensure_ascii=False, indent=1).encode())
+def _serve(job: Job, _: Path, folder: Path) -> None:
+    (folder / _SERVING).write_text(measure_serving(job, folder / "package").model_dump_json(), encoding="utf-8")
 
 
 def _base(method: Method, job: Job) -> tuple[int, int]:
@@ -78,22 +129,43 @@ def _base(method: Method, job: Job) -> tuple[int, int]:
     return (base.num_params, held_bytes() - before) if base else (0, 0)
 
 
+def _row(job: Job, method: Method, outcome: Outcome, answers: list[str], base_params: int) -> dict[str, Any]:
+    """What is known of a result before it is served."""
+    labels = job.test.labels or ()
+    return {
+        "dataset": job.dataset,
+        "method": method.name,
+        "variant": outcome.variant,
+        "seed": job.seed,
+        "precision": job.precision,
+        "learning_rate": job.learning_rate,
+        "score": accuracy(labels, answers),
+        "macro_f1": macro_f1(labels, answers),
+        "validation_score": max(score for _, score in outcome.curve),
+        "curve": outcome.curve,
+        "num_trainable": outcome.num_trainable,
+        "trainable_share": min(1.0, outcome.num_trainable / base_params) if base_params else 1.0,
+        "train_s": outcome.train_s,
+        "cache_s": outcome.cache_s,
+    }
+
+
 def _write_predictions(path: Path, job: Job, answers: list[str]) -> None:
     labels = job.test.labels or ()
     rows = ({"row": i, "label": a, "prediction": b} for i, (a, b) in enumerate(zip(labels, answers, strict=True)))
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
 
-def _serving(job_file: Path, package: Path) -> Serving:
-    """What answering costs in a fresh process."""
-    out = package.with_suffix(".json")
-    command = [sys.executable, "-m", "tsugiki.evaluate.serving", str(job_file), str(package), str(out)]
-    subprocess.run(command, check=True)
-    return Serving.model_validate_json(out.read_bytes())
+def main(arguments: list[str]) -> int:
+    """One job from the arguments, or one per line of the input."""
+    if arguments:
+        return work(*map(Path, arguments))
+    for line in sys.stdin:
+        code = work(*map(Path, json.loads(line)))
+        sys.stdout.write(f"{code}\n")
+        sys.stdout.flush()
+    return 0
 
 
 if __name__ == "__main__":
-    try:
-        work(Path(sys.argv[1]), Path(sys.argv[2]))
-    except TsugikiError as error:
-        sys.exit(str(error))
+    sys.exit(main(sys.argv[1:]))

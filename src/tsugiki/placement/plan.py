@@ -20,7 +20,8 @@ class Plan:
         states: that the head reads, ascending; the last one is the exit.
         reader: how tokens are pooled.
         grafts: modules; none where states are only read.
-        warm: whether training starts from the fitted head, or from a head of zeros.
+        warm: whether training starts from the fitted head, or from a head of zeros, which is tried only where the
+            fitted one fits its own rows far better than others.
     """
 
     variant: str

@@ -135,7 +135,7 @@ def _curve(axes: Axes, row: Row, i: int) -> None:
 def _points(axes: Axes, groups: Sequence[Summary], points: Sequence[tuple[float, float]]) -> None:
     """Mark each method, and name it in the right margin at the height of its point, as far as there is room."""
     for i, (x, score) in enumerate(points):
-        axes.scatter(x, 100 * score, marker=_MARKERS[i % len(_MARKERS)], color=_colour(i), s=48, zorder=3)
+        axes.scatter(x, 100 * score, marker=_marker(i), color=_colour(i), s=48, zorder=3)
     axes.margins(x=0.05, y=0.08)
     low, high = axes.get_ylim()
     heights = _spread([(100 * score - low) / (high - low) for _, score in points], 0.055)
@@ -168,6 +168,10 @@ def _spread(heights: Sequence[float], least: float) -> list[float]:
 
 def _colour(i: int) -> str:
     return _COLOURS[i % len(_COLOURS)]
+
+
+def _marker(i: int) -> str:
+    return _MARKERS[i % len(_MARKERS)]
 
 
 def _short(value: float) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from tsugiki.manifest import HeadFacts, Placement
+from tsugiki.train.head import LinearHead
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class Candidate:
         head: what reads states and words.
         tensors: all trained tensors, named as in a package.
         logits: of the validation rows, (M, C).
+        start: what modules and readers start from, where this is the fitted head.
+        gap: accuracy on training rows less that on validation (0..1), where this is the fitted head.
     """
 
     variant: str
@@ -38,6 +41,8 @@ class Candidate:
     head: HeadFacts
     tensors: dict[str, Tensor]
     logits: Tensor
+    start: LinearHead | None = None
+    gap: float = 0.0
 
     def facts(self) -> dict[str, Any]:
         """What the manifest and the bill say of it."""

@@ -55,6 +55,7 @@ class TrainSettings(Spec):
         epochs: passes over the training rows at most; validation ends a run earlier.
         patience: passes without a better validation score before a run ends.
         learning_rate: of modules, at its peak.
+        reader_learning_rate: of readers, at its peak.
         head_learning_rate: of the head, at its peak.
         warmup_share: of all steps, in which the rate rises (0..1).
         weight_decay: on the change that modules make.
@@ -70,9 +71,10 @@ class TrainSettings(Spec):
     # Both numpy and scikit-learn take 32 bits and no sign.
     seed: int = Field(default=0, ge=0, lt=2**32)
     max_rows: PositiveInt | None = None
-    epochs: PositiveInt = 10
-    patience: PositiveInt = 3
+    epochs: PositiveInt = 6
+    patience: PositiveInt = 2
     learning_rate: PositiveFloat = 1e-3
+    reader_learning_rate: PositiveFloat = 1e-2
     head_learning_rate: PositiveFloat = 1e-3
     warmup_share: float = Field(default=0.1, ge=0, lt=1)
     weight_decay: NonNegativeFloat = 0.01

@@ -26,6 +26,7 @@ from tsugiki.train.scion import Scion
 from tsugiki.train.trackers import plain, tracks
 
 _EVALUATION_TOKENS = 8192
+_FAR = 0.02
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,13 @@ class Fit:
 
 
 def fit(
-    scion: Scion, train: Labelled, held: Labelled, settings: TrainSettings, checkpoint: Checkpoint, label: str
+    scion: Scion,
+    train: Labelled,
+    held: Labelled,
+    settings: TrainSettings,
+    checkpoint: Checkpoint,
+    label: str,
+    to_beat: float = 0.0,
 ) -> Fit:
     """Train a scion; it ends with the parameters of its best epoch.
 
@@ -67,6 +74,7 @@ def fit(
         settings: of the run.
         checkpoint: where the run is kept, and where it goes on from.
         label: of the progress bar and the trackers.
+        to_beat: accuracy of another run; one that is far behind it after a third of its epochs is given up.
 
     Raises:
         TrainingError: the loss is not a number; the last good step is kept in the checkpoint.
@@ -75,7 +83,9 @@ def fit(
         log_with=list(settings.trackers) or None, project_dir=str(tracks()) if settings.trackers else None
     )
     optimiser = torch.optim.AdamW(
-        scion.groups(settings.learning_rate, settings.head_learning_rate, settings.weight_decay)
+        scion.groups(
+            settings.learning_rate, settings.reader_learning_rate, settings.head_learning_rate, settings.weight_decay
+        )
     )
     steps = [_batches(train.rows, settings, epoch) for epoch in range(settings.epochs)]
     total = sum(map(len, steps))
@@ -124,7 +134,8 @@ def fit(
             at = at.scored(score, held_loss, scion)
             if settings.trackers:
                 accelerator.log({f"{label}/accuracy": score, f"{label}/loss": held_loss}, step=at.step)
-            if at.epochs_without_gain >= settings.patience:
+            hopeless = 3 * at.epoch >= settings.epochs and at.best_score < to_beat - _FAR
+            if hopeless or at.epochs_without_gain >= settings.patience:
                 break
     at.restore_best(scion)
     _close(accelerator)

@@ -15,6 +15,7 @@ from tsugiki.placement.plan import Plan
 from tsugiki.train.candidate import Candidate
 from tsugiki.train.checkpoint import Checkpoint, read_kept, write_kept
 from tsugiki.train.config import TrainSettings
+from tsugiki.train.head import LinearHead
 from tsugiki.train.heads import features_of
 from tsugiki.train.loop import Fit, Labelled, fit, scores
 from tsugiki.train.scion import NAME, Scion
@@ -40,26 +41,27 @@ class Track:
     settings: TrainSettings
     folder: Path
 
-    def run(self, plan: Plan, head: Candidate | None) -> Candidate:
+    def run(self, plan: Plan, start: LinearHead | None, to_beat: float) -> Candidate:
         """Train one plan, or take its result where it was trained before the race was killed.
 
         Args:
             plan: what to train.
-            head: the fitted head on the same states, to start from where the plan is warm.
+            start: a fitted head on the same states, to start from where the plan is warm.
+            to_beat: accuracy of the leader; a plan that falls far behind is given up.
         """
         name = plan.variant.replace("/", "-").replace(" ", "-")
         done = self.folder / f"{name}.done.safetensors"
         kept = read_kept(done, lambda tensors: "logits" in tensors)
-        header, tensors = kept or self._train(plan, head, Checkpoint(self.folder, name), done)
+        header, tensors = kept or self._train(plan, start, to_beat, Checkpoint(self.folder, name), done)
         return self._candidate(plan, Fit(**json.loads(header["fit"])), tensors)
 
     def _train(
-        self, plan: Plan, head: Candidate | None, checkpoint: Checkpoint, done: Path
+        self, plan: Plan, start: LinearHead | None, to_beat: float, checkpoint: Checkpoint, done: Path
     ) -> tuple[dict[str, str], dict[str, Tensor]]:
         adapted = AdaptedModel(self.base.model, self.base.anatomy)
-        scion = Scion(adapted, plan.grafts, self.classifier(plan, head), self.settings.seed).to(self.base.device)
+        scion = Scion(adapted, plan.grafts, self.classifier(plan, start), self.settings.seed).to(self.base.device)
         try:
-            result = fit(scion, self.train, self.held, self.settings, checkpoint, plan.variant)
+            result = fit(scion, self.train, self.held, self.settings, checkpoint, plan.variant, to_beat)
             logits = scores(scion, self.held.rows)
             weight, bias = scion.classifier.folded()
             tensors = {f"modules.{k}": v for k, v in adapted.tensors(NAME).items()}
@@ -73,12 +75,12 @@ class Track:
             checkpoint.remove()
         return header, content
 
-    def classifier(self, plan: Plan, head: Candidate | None) -> Classifier:
+    def classifier(self, plan: Plan, start: LinearHead | None) -> Classifier:
         """Reader and head to start from: the fitted head where the plan is warm, else zeros."""
         features = features_of(self.train, plan.states)
         mean, scale = features.mean(0), features.std(0, correction=0).clamp(min=1e-6)
-        if plan.warm and head is not None:
-            weight, bias = head.tensors["head.weight"], head.tensors["head.bias"]
+        if plan.warm and start is not None:
+            weight, bias = start.weight, start.bias
         else:
             counts = torch.bincount(self.train.classes, minlength=self.num_classes).float() + 0.5
             weight, bias = torch.zeros(self.num_classes, features.shape[1]), (counts / counts.sum()).log()

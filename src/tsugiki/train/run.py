@@ -29,6 +29,8 @@ from tsugiki.train.trackers import require_trackers
 DEFAULT_MAX_LENGTH = 256
 # Above this validation could not show what modules add.
 _ENOUGH = 0.995
+# A head that fits its own rows so much better than others has little to hand on: a fresh one is tried as well.
+_UNCLEAR = 0.15
 
 
 @dataclass
@@ -179,8 +181,12 @@ def _race(packer: Packer, held: Rows, plans: list[Plan], folder: Path) -> Iterat
     if both := joined(head, words, packer.held):
         yield both
     track = Track(packer.base, train, packer.held, classes, packer.config.train, folder)
+    leader = max(head.score, words.score)
     for plan in plans:
-        candidate = track.run(plan, head)
+        if not plan.warm and head.gap < _UNCLEAR:
+            continue
+        candidate = track.run(plan, head.start, leader)
+        leader = max(leader, candidate.score)
         yield candidate
         if both := joined(candidate, words, packer.held):
             yield both

@@ -84,17 +84,20 @@ class Scion(nn.Module):
             bank.train(dropout is not None)
             bank.dropout, bank.generator = dropout or 0.0, generator
 
-    def groups(self, learning_rate: float, head_learning_rate: float, weight_decay: float) -> list[dict[str, object]]:
-        """Parameter groups for the optimiser: modules with decay on their change, readers and heads without.
+    def groups(
+        self, learning_rate: float, reader_learning_rate: float, head_learning_rate: float, weight_decay: float
+    ) -> list[dict[str, object]]:
+        """Parameter groups for the optimiser: modules and readers with decay, the head without.
 
         Modules and readers are zero changes when fresh, so plain decay pulls towards the base.
         """
-        changes = [*self.banks.parameters(), *self.classifier.reader_params.values()]
-        head = [self.classifier.weight, self.classifier.bias]
-        groups: list[dict[str, object]] = [{"params": head, "lr": head_learning_rate, "weight_decay": 0.0}]
-        if changes:
-            groups.append({"params": changes, "lr": learning_rate, "weight_decay": weight_decay})
-        return groups
+        found = (
+            (self.banks.parameters(), learning_rate, weight_decay),
+            (self.classifier.reader_params.values(), reader_learning_rate, weight_decay),
+            ([self.classifier.weight, self.classifier.bias], head_learning_rate, 0.0),
+        )
+        groups = [{"params": list(params), "lr": rate, "weight_decay": decay} for params, rate, decay in found]
+        return [group for group in groups if group["params"]]
 
     def close(self) -> None:
         """Take the modules off the base."""

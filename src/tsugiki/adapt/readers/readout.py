@@ -1,7 +1,7 @@
 """Attentive pooling: learnt queries choose which tokens of which layer are read.
 
-Each query pools its own share of the channels, so the features have the width of mean pooling and a head that was fitted
-on means fits them. With zero queries every token weighs the same: a fresh readout is mean pooling.
+Each query pools its own share of the channels, so the features have the width of mean pooling and a head that was
+fitted on means fits them. With zero queries every token weighs the same: a fresh readout is mean pooling.
 """
 
 from typing import Literal
@@ -31,7 +31,9 @@ class Readout(Reader):
         """Weighted means, (B, K * d)."""
         states = states.float()
         scores = torch.einsum("kbsd,khd->kbhs", states, params["queries"])
-        scores = scores.masked_fill(mask[None, :, None, :] == 0, float("-inf"))
+        padding = mask[None, :, None, :] == 0
+        # Zero once more behind the softmax, for sequences without a token.
+        weights = scores.masked_fill(padding, torch.finfo(scores.dtype).min).softmax(-1).masked_fill(padding, 0.0)
         slices = states.unflatten(-1, (self.queries, -1))
-        pooled = torch.einsum("kbhs,kbshc->kbhc", scores.softmax(-1), slices)
+        pooled = torch.einsum("kbhs,kbshc->kbhc", weights, slices)
         return pooled.flatten(2).transpose(0, 1).flatten(1)

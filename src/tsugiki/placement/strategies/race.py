@@ -9,7 +9,7 @@ from tsugiki.placement.plan import Plan, Strategy, head_states
 
 
 class Race(Strategy):
-    """A readout, a suffix over the upper third of the layers and one over the upper half."""
+    """Readouts, a suffix over the upper third of the layers and one over the upper half."""
 
     kind: Literal["race"] = "race"
 
@@ -18,7 +18,8 @@ class Race(Strategy):
         exit = self.last(anatomy)
         # Each query pools its own share of the channels.
         reader = READERS.parse({"kind": "readout", "queries": math.gcd(8, anatomy.width)})
-        readout = Plan("readout", head_states(exit), reader)
+        states = head_states(exit)
+        readouts = [Plan("readout", states, reader), Plan("readout fresh", states, reader, warm=False)]
         high = self.boundary if self.boundary is not None else 2 * exit // 3
         boundaries = dict.fromkeys((high, min(high, exit // 2)))
-        return [readout, *(self.suffix(anatomy, boundary) for boundary in boundaries)]
+        return [*readouts, *(self.suffix(anatomy, boundary) for boundary in boundaries)]

@@ -1,0 +1,82 @@
+"""Score and cost against what one would use otherwise, on five public sets with the built-in base.
+
+`python -m benchmarks.sets --data FOLDER [--sets NAME ...]`. At most 4,000 training rows, five epochs, three seeds,
+learning rates of the baselines chosen on the first; the two small sets by five-fold cross-validation over all their
+rows. Runs are kept by the digest of their job, so a benchmark that is stopped goes on where it was.
+"""
+
+import argparse
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from tsugiki.data.rows import Rows, Splits, read_splits
+from tsugiki.data.split import folds, subsample
+from tsugiki.evaluate.compare import compare
+from tsugiki.evaluate.result import Result, write_results
+from tsugiki.train.config import Config, read_config
+
+RESULTS = Path(__file__).parent / "results"
+RUNS = Path(__file__).parent / "runs"
+METHODS = ("full", "lora", "probe-last", "probe-all", "tfidf", "tsugiki")
+WHOLE = ("banking77", "clinc150", "goemotions_ekman")
+FOLDED = ("faa_incident_type", "failure_mode")
+NUM_FOLDS, EPOCHS, MAX_ROWS, MAX_VALIDATION = 5, 5, 4_000, 1_000
+
+
+def config() -> Config:
+    """Alike for all methods."""
+    return read_config(None, {"train.epochs": EPOCHS, "train.max_rows": MAX_ROWS, "precision": "auto"})
+
+
+def parts(name: str, data: Path) -> Iterator[tuple[str, Splits]]:
+    """(name, splits) of a set: one, or one for each fold."""
+    splits = read_splits(data / name)
+    if name not in FOLDED:
+        yield name, Splits(splits.train, _at_most(splits.validation, MAX_VALIDATION), splits.test)
+        return
+    rows = _joined(splits)
+    assert rows.labels is not None
+    for number, (kept, held) in enumerate(folds(rows.labels, NUM_FOLDS, 0, groups=rows.texts)):
+        # Validation is split off the rows that are trained on.
+        yield f"{name} fold {number}", Splits(rows.take(kept), None, rows.take(held))
+
+
+def _joined(splits: Splits) -> Rows:
+    found = [rows for rows in (splits.train, splits.validation, splits.test) if rows is not None]
+    texts = tuple(text for rows in found for text in rows.texts)
+    return Rows(texts, tuple(label for rows in found for label in rows.labels or ()))
+
+
+def _at_most(rows: Rows | None, number: int) -> Rows | None:
+    if rows is None or rows.labels is None or len(rows) <= number:
+        return rows
+    return rows.take(subsample(rows.labels, number, 0))
+
+
+def main() -> None:
+    """Run what is missing and write the results of each set."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("TSUGIKI_DATA", "../shared/data")))
+    parser.add_argument("--sets", nargs="*", default=[*FOLDED, *WHOLE])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--methods", nargs="*", default=list(METHODS))
+    options = parser.parse_args()
+    for name in options.sets:
+        results: list[Result] = []
+        differences = []
+        for part, splits in parts(name, options.data):
+            out = RUNS / part.replace(" ", "-")
+            found = compare(
+                splits, dataset=part, methods=options.methods, out=out, seeds=options.seeds, config=config()
+            )
+            results += found.results
+            differences += [{"dataset": part, **d.model_dump(mode="json")} for d in found.differences]
+        RESULTS.mkdir(exist_ok=True)
+        write_results(RESULTS / f"{name}.json", results)
+        (RESULTS / f"{name}.differences.json").write_text(json.dumps(differences, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

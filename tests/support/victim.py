@@ -1,0 +1,90 @@
+"""Runs in processes of their own: to be killed, or to work beside one another.
+
+A fork server that has torch imported starts each of them in a moment.
+"""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+
+from tests.support.runs import easy_splits, quick_config, suffix_plan, track
+
+processes = multiprocessing.get_context("forkserver")
+processes.set_forkserver_preload([__name__])
+
+
+def start(target: Callable[..., None], *arguments: Any, environment: Mapping[str, str] | None = None) -> Any:
+    """A process that calls `target`; it is alone with its environment."""
+    process = processes.Process(target=_run, args=(target, arguments, dict(environment or {})))
+    process.start()
+    return process
+
+
+def finish(process: Any, timeout: float = 60.0) -> int:
+    """The exit code; a process that hangs is killed."""
+    process.join(timeout)
+    if process.is_alive():
+        process.kill()
+        process.join()
+        raise TimeoutError(f"{process} did not end")
+    return int(process.exitcode)
+
+
+def _run(target: Callable[..., None], arguments: tuple[Any, ...], environment: dict[str, str]) -> None:
+    import torch
+
+    torch.set_num_threads(1)
+    os.environ.update(environment)
+    target(*arguments)
+
+
+def train_and_die(base: str, settings: dict[str, Any], moment: str, number: int) -> None:
+    """A whole run that is killed like `kill -9` right before the `number`-th time of a moment (0: never)."""
+    from tsugiki.base import prefix_cache
+    from tsugiki.train import checkpoint, loop, race
+    from tsugiki.train.run import train_adapter
+
+    moments = {
+        "cache": (prefix_cache.PrefixCache, "_run"),
+        "step": (loop, "_step"),
+        "validation": (loop, "evaluate"),
+        "rename": (Path, "replace"),
+        "candidate": (race.Track, "_candidate"),
+        "checkpoint": (checkpoint.Checkpoint, "save"),
+    }
+    if number:
+        _die_at(*moments[moment], number)
+    train_adapter(easy_splits(), quick_config(base, **settings))
+
+
+def _die_at(owner: Any, name: str, number: int) -> None:
+    real, calls = getattr(owner, name), []
+
+    def counted(*arguments: Any, **named: Any) -> Any:
+        calls.append(1)
+        if len(calls) == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(*arguments, **named)
+
+    setattr(owner, name, counted)
+
+
+def train_and_save(base: str, settings: dict[str, Any], out: str) -> None:
+    """A whole run whose package is saved."""
+    from tsugiki.train.run import train_adapter
+
+    train_adapter(easy_splits(), quick_config(base, **settings)).adapter.save(out)
+
+
+def train_plans_together(folder: str, settings: dict[str, Any], out: str) -> None:
+    """Two plans one after the other, each trained by all processes of the environment."""
+    race = track(Path(folder), **settings)
+    for plan in (suffix_plan(race.base), suffix_plan(race.base, 1)):
+        candidate = race.run(plan, None)
+        name = f"{plan.variant.replace('/', '-')}-{os.environ.get('RANK', '0')}.safetensors"
+        save_file({**candidate.tensors, "logits": candidate.logits}, Path(out) / name)
