@@ -10,17 +10,27 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save_file
+from transformers import BertModel, PreTrainedTokenizerFast
 
 from tests.support.runs import easy_splits, quick_config, suffix_plan, track
+from tsugiki.base import prefix_cache
+from tsugiki.train import checkpoint, loop, race
+from tsugiki.train.run import train_adapter
+
+# Imported for the fork server, since the library imports them where they are used.
+_PRELOADED = (BertModel, PreTrainedTokenizerFast, prefix_cache, checkpoint, loop, race, train_adapter)
 
 processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload([__name__])
 
 
 def start(target: Callable[..., None], *arguments: Any, environment: Mapping[str, str] | None = None) -> Any:
-    """A process that calls `target`; it is alone with its environment."""
-    process = processes.Process(target=_run, args=(target, arguments, dict(environment or {})))
+    """A process that calls `target`, at home where this one is."""
+    # The fork server keeps the environment in which it was started.
+    own = {name: value for name, value in os.environ.items() if name.startswith("TSUGIKI_")}
+    process = processes.Process(target=_run, args=(target, arguments, {**own, **(environment or {})}))
     process.start()
     return process
 
@@ -36,8 +46,6 @@ def finish(process: Any, timeout: float = 60.0) -> int:
 
 
 def _run(target: Callable[..., None], arguments: tuple[Any, ...], environment: dict[str, str]) -> None:
-    import torch
-
     torch.set_num_threads(1)
     os.environ.update(environment)
     target(*arguments)
@@ -45,10 +53,6 @@ def _run(target: Callable[..., None], arguments: tuple[Any, ...], environment: d
 
 def train_and_die(base: str, settings: dict[str, Any], moment: str, number: int) -> None:
     """A whole run that is killed like `kill -9` right before the `number`-th time of a moment (0: never)."""
-    from tsugiki.base import prefix_cache
-    from tsugiki.train import checkpoint, loop, race
-    from tsugiki.train.run import train_adapter
-
     moments = {
         "cache": (prefix_cache.PrefixCache, "_run"),
         "step": (loop, "_step"),
@@ -76,15 +80,13 @@ def _die_at(owner: Any, name: str, number: int) -> None:
 
 def train_and_save(base: str, settings: dict[str, Any], out: str) -> None:
     """A whole run whose package is saved."""
-    from tsugiki.train.run import train_adapter
-
     train_adapter(easy_splits(), quick_config(base, **settings)).adapter.save(out)
 
 
 def train_plans_together(folder: str, settings: dict[str, Any], out: str) -> None:
     """Two plans one after the other, each trained by all processes of the environment."""
-    race = track(Path(folder), **settings)
-    for plan in (suffix_plan(race.base), suffix_plan(race.base, 1)):
-        candidate = race.run(plan, None)
+    started = track(Path(folder), **settings)
+    for plan in (suffix_plan(started.base), suffix_plan(started.base, 1)):
+        candidate = started.run(plan, None, 0.0)
         name = f"{plan.variant.replace('/', '-')}-{os.environ.get('RANK', '0')}.safetensors"
         save_file({**candidate.tensors, "logits": candidate.logits}, Path(out) / name)

@@ -41,9 +41,9 @@ def race(rows, tmp_path):
     return started
 
 
-def trained(race, plan=None, head=None, **settings):
+def trained(race, plan=None, start=None, to_beat=0.0, **settings):
     started = race(**settings)
-    return started.run(plan or suffix_plan(started.base), head)
+    return started.run(plan or suffix_plan(started.base), start, to_beat)
 
 
 @pytest.fixture
@@ -206,9 +206,9 @@ def test_the_rate_of_a_short_run_is_never_zero_in_a_step(total, share):
 @pytest.mark.parametrize(("slow", "still"), [("learning_rate", "modules"), ("head_learning_rate", "head")])
 def test_modules_and_head_have_rates_of_their_own(race, rows, monkeypatch, slow, still):
     # Behind a head of zeros that does not move, modules would have no gradient.
-    head = head_candidate(rows.train, rows.held, 3, head_states(4))
+    start = head_candidate(rows.train, rows.held, 3, head_states(4)).start
     scripted(monkeypatch, *((n / 10, 1.0) for n in range(9)))
-    once, longer = (trained(race, head=head, weight_decay=0.0, epochs=n, **{slow: 1e-12}).tensors for n in (1, 3))
+    once, longer = (trained(race, start=start, weight_decay=0.0, epochs=n, **{slow: 1e-12}).tensors for n in (1, 3))
     moved = {name: float((once[name] - longer[name]).abs().max()) for name in once if name != "logits"}
     assert len(moved) == 8
     assert all((moved[name] < 1e-6) == name.startswith(still) for name in moved), moved
@@ -251,6 +251,14 @@ def test_where_training_only_harms_what_it_began_with_is_kept(race, monkeypatch)
     found = trained(race, patience=2, epochs=9)
     assert found.score == 0.9 and len(found.curve) == 3
     assert all(tensor.abs().max() == 0 for name, tensor in found.tensors.items() if name.endswith(".up"))
+
+
+def test_a_run_that_is_far_behind_after_a_third_of_its_epochs_is_given_up(race, monkeypatch):
+    shares = [0.1, 0.2, 0.5, 0.6, 0.7, 0.8, 0.9]
+    for to_beat, epochs in ((0.51, 6), (0.53, 2), (0.9, 2)):
+        scripted(monkeypatch, *((share, 1.0) for share in shares))
+        found = trained(race, epochs=6, to_beat=to_beat)
+        assert [share for _, share in found.curve] == shares[: epochs + 1]
 
 
 # --- the clock -------------------------------------------------------------------------------------------------------
@@ -318,14 +326,14 @@ def test_a_loss_that_is_not_a_number_ends_the_run_and_keeps_the_last_good_step(r
     poisoned(monkeypatch, 4, gradient_only)
     started = race(epochs=3)
     with pytest.raises(TrainingError) as caught:
-        started.run(suffix_plan(started.base), None)
+        started.run(suffix_plan(started.base), None, 0.0)
     assert caught.value.code == "train.not_a_number"
     assert caught.value.facts["step"] == 4 and caught.value.facts["rate"] == 0.01
     assert "train.learning_rate=0.003" in str(caught.value)
 
     monkeypatch.undo()
     scion = graft()
-    optimiser = torch.optim.AdamW(scion.groups(0.01, 0.01, 0.01))
+    optimiser = torch.optim.AdamW(scion.groups(0.01, 0.01, 0.01, 0.01))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: 1.0)
     (kept,) = started.folder.glob("*.safetensors")
     at = Checkpoint(started.folder, kept.stem).resume(scion, optimiser, schedule)
@@ -339,8 +347,8 @@ def test_after_such_an_end_a_mended_run_goes_on_from_the_last_good_step(race, mo
     started = race(epochs=3)
     with monkeypatch.context() as patch, pytest.raises(TrainingError):
         poisoned(patch, 4)
-        started.run(suffix_plan(started.base), None)
-    assert equal(started.run(suffix_plan(started.base), None).tensors, whole.tensors)
+        started.run(suffix_plan(started.base), None, 0.0)
+    assert equal(started.run(suffix_plan(started.base), None, 0.0).tensors, whole.tensors)
 
 
 # --- scores ----------------------------------------------------------------------------------------------------------
@@ -384,7 +392,7 @@ def test_tensorboard_gets_the_curves_and_keeps_them_when_the_run_is_over(race, o
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     started = race(trackers=("tensorboard",))
-    found = started.run(suffix_plan(started.base), None)
+    found = started.run(suffix_plan(started.base), None, 0.0)
     files = list(own_home.rglob("events.out.tfevents*"))
     assert files and not any(file.is_relative_to(started.folder) for file in files)
     curves = {}
@@ -397,7 +405,7 @@ def test_tensorboard_gets_the_curves_and_keeps_them_when_the_run_is_over(race, o
 
 def test_without_trackers_nothing_is_written_but_the_result(race, own_home):
     started = race()
-    started.run(suffix_plan(started.base), None)
+    started.run(suffix_plan(started.base), None, 0.0)
     assert [path.name for path in started.folder.iterdir()] == ["suffix-2-4.done.safetensors"]
     assert not (own_home / "tracks").exists()
 

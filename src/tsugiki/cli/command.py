@@ -29,6 +29,10 @@ _ORDER = ["demo", "train", "predict", "evaluate", "compare", "inspect", "export"
 class Command(TyperCommand):
     """One command, with a help page in the language in force."""
 
+    def get_params(self, ctx: Any) -> Any:
+        """Arguments and options, each with its text."""
+        return _explained(super().get_params(ctx), self.name)
+
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help page."""
         formatter.write(help.page(self, ctx))
@@ -36,6 +40,10 @@ class Command(TyperCommand):
 
 class Commands(TyperGroup):
     """All commands, found by their file names."""
+
+    def get_params(self, ctx: Any) -> Any:
+        """Options, each with its text."""
+        return _explained(super().get_params(ctx), None)
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 (Typer's contract)
         """Names, without importing any."""
@@ -56,7 +64,7 @@ class Commands(TyperGroup):
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help page."""
-        _explain(self, None)
+        self.help = i18n.text("cli.about")
         commands = [(name, i18n.text(f"cli.summary.{name}")) for name in names()]
         formatter.write(help.page(self, ctx, commands))
 
@@ -83,10 +91,9 @@ def build(name: str) -> Any:
     """Import one command and make it ready to be called."""
     module = import_module(f"{_PACKAGE}.{name}")
     alone = typer.Typer(add_completion=False, rich_markup_mode=None)
-    alone.command(name, cls=Command, epilog=module.EXAMPLE)(_answering(module.run))
-    command = get_command(alone)
-    _explain(command, name)
-    return command
+    summary = i18n.text(f"cli.summary.{name}")
+    alone.command(name, cls=Command, help=summary, epilog=module.EXAMPLE)(_answering(module.run))
+    return get_command(alone)
 
 
 def _answering(run: Callable[..., Any]) -> Callable[..., None]:
@@ -108,13 +115,13 @@ def _answering(run: Callable[..., Any]) -> Callable[..., None]:
     return command
 
 
-def _explain(command: Any, name: str | None) -> None:
+def _explained(parameters: list[Any], name: str | None) -> list[Any]:
     """Put texts of the catalogue where the help page and the reference look for them."""
-    command.help = i18n.text(f"cli.summary.{name}" if name else "cli.about")
-    for parameter in command.get_params(typer.Context(command)):
-        spelled = max(parameter.opts, key=len).lstrip("-").replace("-", "_")
+    for parameter in parameters:
+        spelled = max(parameter.opts, key=len).lstrip("-")
         own, common = f"cli.{name}.{spelled}", f"cli.option.{spelled}"
         parameter.help = i18n.text(own if own in i18n.catalogue(i18n.FALLBACK) else common)
+    return parameters
 
 
 def _choose_language(line: Sequence[str]) -> None:

@@ -5,11 +5,12 @@ from typing import Annotated
 import typer
 
 from tsugiki.cli.command import Commands
+from tsugiki.i18n import text
 
 app = typer.Typer(cls=Commands, add_completion=False, rich_markup_mode=None)
 
 
-@app.callback(invoke_without_command=True)
+@app.callback(invoke_without_command=True, help=text("cli.about"))
 def tsugiki(
     context: typer.Context,
     lang: Annotated[str | None, typer.Option("--lang", metavar="LANGUAGE")] = None,

@@ -6,7 +6,7 @@ machine separates every class from the rest. F is the number of features kept, C
 
 import unicodedata
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -90,14 +90,29 @@ class Lexicon:
             strength: C of the support vector machine, the larger the closer the fit; see `STRENGTHS`.
             seed: of the solver's order of rows.
         """
+        return next(cls.path(texts, labels_idx, num_classes, (strength,), spec, seed=seed))
+
+    @classmethod
+    def path(
+        cls,
+        texts: Sequence[str],
+        labels_idx: Sequence[int],
+        num_classes: int,
+        strengths: Sequence[float],
+        spec: LexiconSpec | None = None,
+        *,
+        seed: int,
+    ) -> Iterator[Self]:
+        """Fit for each strength in turn, when it is asked for; the texts are counted once. Arguments as of `fit`."""
         spec = spec or LexiconSpec()
         counts = _counts(texts, spec)
         rows_with = np.bincount(counts.indices, minlength=2 * spec.buckets)
         columns = np.flatnonzero(rows_with >= min(spec.min_rows, max(rows_with.max(), 1))).astype(np.int32)
         idf = (1 + np.log((1 + len(texts)) / (1 + rows_with[columns]))).astype(np.float32)
         features = _features(counts, columns, idf, spec)
-        weight, bias = _separate(features, np.asarray(labels_idx), num_classes, strength, seed)
-        return cls(spec, columns, idf, weight, bias)
+        for strength in strengths:
+            weight, bias = _separate(features, np.asarray(labels_idx), num_classes, strength, seed)
+            yield cls(spec, columns, idf, weight, bias)
 
     def scores(self, texts: Sequence[str]) -> Floats:
         """Margins (N, C): above 0 speaks for a class, the largest is the answer."""

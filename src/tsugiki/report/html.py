@@ -68,7 +68,8 @@ def verdicts(rows: Sequence[Row], differences: Sequence[Row]) -> Iterator[str]:
     for group in groups.values():
         if group.num_reached is not None and group.num_reached < group.num_seeds:
             facts = {"method": group.method, "reached": group.num_reached, "seeds": group.num_seeds}
-            yield text("compare.never", target=percent(rows[0]["target_score"]), **facts)
+            key = "compare.partly" if group.num_reached else "compare.never"
+            yield text(key, target=percent(rows[0]["target_score"]), **facts)
 
 
 def _ours(ours: Summary, full: Summary | None, differences: Sequence[Row]) -> Iterator[str]:

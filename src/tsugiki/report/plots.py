@@ -23,7 +23,7 @@ Floats = NDArray[np.float64]
 
 # Okabe & Ito (2008): told apart by the colour-blind. Light yellow is left out, it is lost on white.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _LINES = ("-", "--", "-.", ":")
 _JAPANESE = (
     *("Noto Sans CJK JP", "Noto Sans JP", "Source Han Sans JP", "IPAexGothic", "IPAPGothic", "IPAGothic"),
@@ -47,9 +47,12 @@ def score_by_time(rows: Sequence[Row], path: Path) -> None:
             for row in rows:
                 if row["won"] and row["method"] == group.method:
                     _curve(axes, row, i)
-        points = [(group["train_s"], group["validation_score"]) for group in groups]
-        _points(axes, groups, points)
+        finals = [group["validation_score"] for group in groups]
         target = rows[0]["target_score"]
+        low, high = min([*finals, *([] if target is None else [target])]), max(finals)
+        # First epochs are far below; shown whole they would press flat what is to be compared.
+        axes.set_ylim(100 * (low - max(0.05, high - low)), 100 * (high + max(0.01, 0.15 * (high - low))))
+        _points(axes, groups, [(group["train_s"], score) for group, score in zip(groups, finals, strict=True)])
         if target is not None:
             axes.axhline(100 * target, color=_GREY, linewidth=1, linestyle=(0, (1, 2)))
             axes.text(
@@ -136,7 +139,7 @@ def _points(axes: Axes, groups: Sequence[Summary], points: Sequence[tuple[float,
     """Mark each method, and name it in the right margin at the height of its point, as far as there is room."""
     for i, (x, score) in enumerate(points):
         axes.scatter(x, 100 * score, marker=_marker(i), color=_colour(i), s=48, zorder=3)
-    axes.margins(x=0.05, y=0.08)
+    axes.margins(x=0.05)
     low, high = axes.get_ylim()
     heights = _spread([(100 * score - low) / (high - low) for _, score in points], 0.055)
     for i, ((x, score), height) in enumerate(zip(points, heights, strict=True)):
@@ -148,7 +151,6 @@ def _points(axes: Axes, groups: Sequence[Summary], points: Sequence[tuple[float,
             va="center",
             color=_colour(i),
             fontsize=9,
-            fontweight="bold" if groups[i].method == "tsugiki" else "normal",
             arrowprops={"arrowstyle": "-", "color": _colour(i), "linewidth": 0.5, "alpha": 0.5},
             annotation_clip=False,
         )

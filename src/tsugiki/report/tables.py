@@ -15,7 +15,10 @@ from tsugiki.i18n import text
 Row = Mapping[str, Any]
 """A row of `results.json`."""
 
-_WIDTH = 200
+_WIDTH = 140
+# Columns of `headings`: all of them side by side are too wide for a terminal.
+_LEARNING = (0, 1, 2, 3, 4, 5, 6)
+_ANSWERING = (0, 1, 7, 8, 9, 10, 11, 12)
 _MEANS = (
     *("score", "macro_f1", "validation_score", "num_trainable", "trainable_share", "train_s", "cache_s", "sweep_s"),
     *("latency_ms_p50", "latency_ms_p50_batch32", "infer_flops", "peak_bytes", "serve_peak_bytes", "load_s"),
@@ -59,13 +62,21 @@ def candidates(rows: Iterable[Row]) -> list[Summary]:
     return _grouped((row for row in rows if not row["won"]), lambda row: (row["method"], row["variant"]))
 
 
-def comparison_table(groups: Sequence[Summary], title: str) -> Table:
-    """One line per method, with all that it brings and costs."""
+def comparison_table(groups: Sequence[Summary], title: str, columns: Sequence[int]) -> Table:
+    """One line per method.
+
+    Args:
+        groups: a line each.
+        title: above the table.
+        columns: numbers of the columns of `headings` to show.
+    """
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    for number, heading in enumerate(headings()):
-        table.add_column(heading, justify="left" if number < 2 else "right")
+    names = headings()
+    for column in columns:
+        table.add_column(names[column], justify="left" if column < 2 else "right", overflow="fold")
     for group in groups:
-        table.add_row(*cells(group))
+        shown = cells(group)
+        table.add_row(*(shown[column] for column in columns))
     return table
 
 
@@ -108,9 +119,11 @@ def differences_table(differences: Sequence[Row]) -> Table:
 
 def comparison_tables(rows: Sequence[Row], differences: Sequence[Row]) -> Group:
     """Methods, candidates that lost and differences, for a terminal or a file."""
-    tables = [comparison_table(summaries(rows), text("report.title", dataset=rows[0]["dataset"]))]
+    parts = [(summaries(rows), text("report.title", dataset=rows[0]["dataset"]))]
     if lost := candidates(rows):
-        tables.append(comparison_table(lost, text("report.candidates")))
+        parts.append((lost, text("report.candidates")))
+    tables = [comparison_table(groups, title, _LEARNING) for groups, title in parts]
+    tables += [comparison_table(groups, text("report.costs"), _ANSWERING) for groups, _ in parts[:1]]
     if differences:
         tables.append(differences_table(differences))
     return Group(*tables)
@@ -150,7 +163,8 @@ def _to_target(group: Summary) -> str:
         return "-"
     if group.time_to_target_s is not None:
         return number(group.time_to_target_s)
-    return text("report.never", reached=group.num_reached, seeds=group.num_seeds)
+    key = "report.partly" if group.num_reached else "report.never"
+    return text(key, reached=group.num_reached, seeds=group.num_seeds)
 
 
 def _grouped(rows: Iterable[Row], key: Callable[[Row], tuple[str, ...]]) -> list[Summary]:

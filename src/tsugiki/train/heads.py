@@ -58,17 +58,22 @@ def head_candidate(train: Labelled, held: Labelled, num_classes: int, states: tu
 def words_candidate(
     texts: Sequence[str], train: Labelled, held_texts: Sequence[str], held: Labelled, num_classes: int, seed: int
 ) -> Candidate:
-    """Fit the words alone, strength and sharpness chosen on validation."""
-    began = time.perf_counter()
-    tried = []
-    for strength in STRENGTHS:
-        lexicon = Lexicon.fit(texts, train.classes.tolist(), num_classes, strength=strength, seed=seed)
+    """Fit the words alone: strengths rise until validation falls, and the margins are sharpened to fit it best."""
+    began, validating = time.perf_counter(), 0.0
+    best: tuple[tuple[float, float], float, Lexicon, Tensor] | None = None
+    strengths = STRENGTHS if held_texts else (middle(STRENGTHS),)
+    for lexicon in Lexicon.path(texts, train.classes.tolist(), num_classes, strengths, seed=seed):
+        stopped = time.perf_counter()
         margins = torch.from_numpy(lexicon.scores(held_texts))
         measured = [(accuracy_and_loss(margins * sharp, held.classes), sharp) for sharp in _SHARPNESS]
         (score, loss), sharp = min(measured, key=lambda m: m[0][1]) if held_texts else middle(measured)
-        tried.append((score, -loss, strength, sharp, lexicon, margins * sharp))
-    score, negative, _, sharp, lexicon, logits = max(tried, key=lambda t: t[:2]) if held_texts else middle(tried)
-    spent = time.perf_counter() - began
+        validating += time.perf_counter() - stopped
+        if best is not None and (score, -loss) <= best[0]:
+            break
+        best = (score, -loss), sharp, lexicon, margins * sharp
+    assert best is not None
+    (score, negative), sharp, lexicon, logits = best
+    spent = time.perf_counter() - began - validating
     sharpened = Lexicon(lexicon.spec, lexicon.columns, lexicon.idf, lexicon.weight * sharp, lexicon.bias * sharp)
     tensors = {f"lexicon.{name}": torch.from_numpy(array) for name, array in sharpened.tensors().items()}
     return Candidate(

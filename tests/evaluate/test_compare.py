@@ -1,0 +1,145 @@
+"""A comparison from rows to a page, kept run by run."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tsugiki.data.rows import Rows, Splits
+from tsugiki.errors import RowsError, TrainingError
+from tsugiki.evaluate import compare as comparing
+from tsugiki.evaluate.compare import compare
+from tsugiki.evaluate.method import METHODS
+from tsugiki.evaluate.result import Result
+from tsugiki.train.config import read_config
+
+KEYS = {
+    *("dataset", "method", "variant", "seed", "metric", "score", "curve", "num_trainable", "trainable_share"),
+    *("train_s", "cache_s", "time_to_target_s", "latency_ms_p50", "infer_flops", "peak_bytes", "serve_peak_bytes"),
+    *("load_s", "package_bytes"),
+}
+NUMBERS = {
+    **dict.fromkeys(("score", "macro_f1", "validation_score", "trainable_share", "train_s", "cache_s"), 0.5),
+    **dict.fromkeys(("latency_ms_p50", "latency_ms_p50_batch32", "load_s"), 1.0),
+    **dict.fromkeys(("num_trainable", "infer_flops", "peak_bytes", "serve_peak_bytes", "package_bytes"), 1),
+}
+
+
+def row(**own):
+    facts = {"dataset": "d", "method": "m", "variant": "v", "seed": 0, "won": True, "precision": "fp32"}
+    return Result(**{**facts, **NUMBERS, "learning_rate": None, "curve": ((1.0, 0.5),), **own})
+
+
+def run(splits, base_folder, out, methods=("probe-last", "tfidf"), seeds=2):
+    train, validation, test = splits
+    config = read_config(settings={"precision": "fp32", "train.epochs": 1})
+    return compare(
+        Splits(train, validation, test),
+        dataset="tickets",
+        methods=methods,
+        out=out,
+        seeds=seeds,
+        base=str(base_folder),
+        config=config,
+    )
+
+
+def test_a_comparison_is_written_kept_and_free_of_texts(splits, base_folder, tmp_path, monkeypatch):
+    comparison = run(splits, base_folder, tmp_path)
+    rows = json.loads((tmp_path / "results.json").read_text())
+    assert rows == json.loads(json.dumps(comparison.rows))
+    assert [(r["method"], r["seed"]) for r in rows] == [(m, s) for m in ("probe-last", "tfidf") for s in (0, 1)]
+    assert all(set(r) >= KEYS for r in rows)
+    assert all(0 < r["trainable_share"] <= 1 and r["serve_peak_bytes"] > 0 for r in rows)
+    assert [(d.method, d.against) for d in comparison.differences] == [("probe-last", "tfidf")]
+    for name in ("table.txt", "score_by_time.png", "score_by_parameters.png", "compare.html", "differences.json"):
+        assert (tmp_path / name).stat().st_size > 0
+
+    folders = sorted((tmp_path / "runs").iterdir())
+    assert len(folders) == 4
+    for folder in folders:
+        assert {f.name for f in folder.iterdir()} == {"job.json", "results.json", "predictions.jsonl", "log.txt"}
+        answers = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
+        assert [set(a) for a in answers] == [{"row", "label", "prediction"}] * 12
+        assert [a["row"] for a in answers] == list(range(12))
+    everything = "".join(f.read_text(errors="ignore") for f in tmp_path.rglob("*") if f.is_file())
+    assert not [text for part in splits for text in part.texts if text in everything]
+
+    monkeypatch.setattr(comparing._Bench, "_work", lambda *_: pytest.fail("a run that is kept was run again"))
+    again = run(splits, base_folder, tmp_path)
+    assert again.rows == comparison.rows
+
+
+def test_a_run_that_fails_says_where_to_look(splits, base_folder, tmp_path):
+    (base_folder / "broken.json").write_text(json.dumps({"peft_type": "LORA", "target_modules": ["nowhere"]}))
+    with pytest.raises(TrainingError) as caught:
+        run(splits, base_folder, tmp_path, [f"peft:{base_folder / 'broken.json'}"], seeds=1)
+    assert caught.value.code == "compare.failed"
+    assert "nowhere" in str(caught.value)
+    assert "nowhere" in caught.value.facts["log"].read_text()
+
+
+@pytest.mark.parametrize(("test", "code"), [(None, "compare.no_test"), (Rows(("x",)), "data.no_labels")])
+def test_rows_that_cannot_be_compared_on_are_refused(test, code, splits, base_folder, tmp_path):
+    with pytest.raises(RowsError) as caught:
+        run((*splits[:2], test), base_folder, tmp_path)
+    assert caught.value.code == code
+
+
+# --- what is decided -------------------------------------------------------------------------------------------------
+
+
+class Bench:
+    """Scores runs by their learning rate, and remembers them."""
+
+    def __init__(self, scores):
+        self.scores = scores
+        self.done = []
+
+    def run(self, name, job):
+        self.done.append((job.seed, job.learning_rate))
+        own = row(seed=job.seed, learning_rate=job.learning_rate, validation_score=self.scores[job.learning_rate])
+        return comparing._Run([own.model_copy(update={"train_s": 2.0})], np.ones(3, dtype=bool))
+
+
+def test_the_rate_is_chosen_on_the_first_seed_and_its_search_is_counted_apart(job):
+    full = METHODS.parse({"kind": "full"})
+    bench = Bench({2e-5: 0.7, 5e-5: 0.9, 1e-4: 0.8})
+    runs = comparing._runs(full, job, [3, 4], bench)
+    assert bench.done == [(3, 2e-5), (3, 5e-5), (3, 1e-4), (4, 5e-5)]
+    assert [(r.own.seed, r.own.learning_rate, r.own.train_s, r.own.sweep_s) for r in runs] == [
+        (3, 5e-5, 2.0, 6.0),
+        (4, 5e-5, 2.0, 6.0),
+    ]
+
+
+def test_a_method_without_a_rate_runs_once_a_seed(job):
+    bench = Bench({None: 0.5})
+    (own,) = comparing._runs(METHODS.parse({"kind": "tfidf"}), job, [0], bench)
+    assert bench.done == [(0, None)]
+    assert own.own.sweep_s == 0.0
+
+
+def test_time_to_target_is_the_first_point_at_or_above_it():
+    curve = ((1.0, 0.5), (2.0, 0.8), (3.0, 0.9))
+    assert row(curve=curve).against(0.8).time_to_target_s == 2.0
+    assert row(curve=curve).against(0.95).time_to_target_s is None
+    assert row(curve=curve).against(None).time_to_target_s is None
+
+
+def test_everything_is_compared_with_full_and_with_the_better_simple_method():
+    def runs(score, right):
+        return [comparing._Run([row(validation_score=score)], np.array(right, dtype=bool))]
+
+    found = {
+        "full": runs(0.9, [1, 1, 1, 0]),
+        "probe-all": runs(0.8, [1, 1, 0, 0]),
+        "tfidf": runs(0.7, [1, 0, 0, 0]),
+        "tsugiki": runs(0.9, [1, 1, 1, 1]),
+    }
+    differences = comparing._differences(found, ["tsugiki", "full", "probe-all", "tfidf"])
+    assert [(d.method, d.against) for d in differences] == [
+        *(("tsugiki", "full"), ("probe-all", "full"), ("tfidf", "full")),
+        *(("tsugiki", "probe-all"), ("full", "probe-all"), ("tfidf", "probe-all")),
+    ]
+    assert differences[0].difference_points == 25.0

@@ -1,0 +1,67 @@
+"""Clocks, bytes and operations."""
+
+import time
+
+import torch
+
+from tsugiki.evaluate.measure import (
+    Clock,
+    PeakMemory,
+    anonymous_bytes,
+    folder_bytes,
+    infer_flops,
+    latency_ms_p50,
+    mapped_bytes,
+)
+
+MEGABYTE = 10**6
+
+
+def test_what_is_paused_is_not_on_the_clock():
+    clock = Clock()
+    with clock.paused():
+        time.sleep(0.2)
+    assert clock.seconds < 0.1
+
+
+def test_memory_that_comes_and_goes_is_seen_at_its_peak():
+    before = anonymous_bytes()
+    with PeakMemory() as memory:
+        held = torch.ones(50 * MEGABYTE, dtype=torch.uint8)
+        time.sleep(0.05)
+        del held
+    assert 45 * MEGABYTE < memory.peak_bytes - before < 80 * MEGABYTE
+
+
+def test_mapped_files_are_counted_by_their_ending_and_are_not_anonymous(tmp_path):
+    path = tmp_path / "weights.mapped-here"
+    path.write_bytes(bytes(8 * MEGABYTE))
+    before = anonymous_bytes()
+    tensor = torch.from_file(str(path), size=8 * MEGABYTE, dtype=torch.uint8)
+    assert int(tensor.sum()) == 0
+    assert mapped_bytes(".mapped-here") >= 7 * MEGABYTE
+    assert anonymous_bytes() - before < 4 * MEGABYTE
+    assert mapped_bytes(".nothing-has-this") == 0
+
+
+def test_a_linear_layer_takes_two_operations_per_weight():
+    layer = torch.nn.Linear(10, 20, bias=False)
+    assert infer_flops(lambda texts: layer(torch.ones(len(texts), 10)), ["x"] * 3) == 2 * 10 * 20
+
+
+def test_latency_is_that_of_a_call_with_so_many_texts():
+    sizes = []
+
+    def answer(texts):
+        sizes.append(len(texts))
+        time.sleep(0.002)
+
+    assert 2.0 <= latency_ms_p50(answer, ["a", "b"], batch=5) < 20
+    assert set(sizes) == {5}
+
+
+def test_the_size_of_a_folder_is_that_of_all_its_files(tmp_path):
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "a").write_bytes(bytes(5))
+    (tmp_path / "inner" / "b").write_bytes(bytes(7))
+    assert folder_bytes(tmp_path) == 12

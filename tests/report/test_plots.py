@@ -1,0 +1,59 @@
+"""Pictures are whole whatever the names, the numbers and the fonts that are installed."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from tsugiki import i18n
+from tsugiki.report import plots
+
+PNG = b"\x89PNG"
+
+
+def size(path):
+    content = path.read_bytes()
+    assert content[:4] == PNG
+    return int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big")
+
+
+@pytest.mark.parametrize("language", i18n.languages())
+def test_every_picture_is_drawn_in_every_language_without_a_missing_glyph(language, rows, tmp_path):
+    i18n.use_language(language)  # a missing glyph would be a warning, and warnings are errors
+    try:
+        plots.score_by_time(rows, tmp_path / "t.png")
+        plots.score_by_parameters(rows, tmp_path / "p.png")
+    finally:
+        i18n.use_language(None)
+    assert min(size(tmp_path / "t.png")) > 500
+    assert min(size(tmp_path / "p.png")) > 500
+
+
+def test_names_that_no_font_has_are_numbered(rows, tmp_path):
+    named = [{**row, "method": "\U000f0000" if row["method"] == "full" else row["method"]} for row in rows]
+    plots.score_by_time(named, tmp_path / "t.png")
+    assert plots._label("\U000f0000", "#2") == "#2"
+
+
+def test_a_comparison_without_a_target_and_with_one_point_is_drawn(rows, tmp_path):
+    one = [{**rows[0], "target_score": None, "curve": [[10.0, 0.85]]}]
+    plots.score_by_time(one, tmp_path / "t.png")
+    assert size(tmp_path / "t.png")
+
+
+@pytest.mark.parametrize("num", [2, 40])
+def test_labels_of_any_length_fit_a_confusion_picture(num, tmp_path):
+    labels = ("$x_1$", "油漏れ", *(f"a label of forty characters, number {i:4}" for i in range(num - 2)))[:num]
+    counts = np.eye(num, dtype=int).tolist()
+    counts[0] = [0] * num  # a class without rows
+    plots.confusion_picture(SimpleNamespace(labels=labels, confusion=counts), tmp_path / "c.png")
+    width, height = size(tmp_path / "c.png")
+    assert width > 300
+    assert height > 300
+
+
+def test_labels_in_the_margin_keep_their_order_and_their_distance():
+    heights = plots._spread([0.5, 0.51, 0.52, 0.99, 1.0], 0.05)
+    assert heights == sorted(heights)
+    assert min(np.diff(heights)) >= 0.05 - 1e-9
+    assert max(heights) <= 1.0
