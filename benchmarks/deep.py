@@ -23,7 +23,7 @@ from tsugiki.adapt.reader import mean_pool
 from tsugiki.base.model import Base, describe, freeze
 from tsugiki.base.prefix_cache import PrefixCache
 from tsugiki.base.store import CacheSettings
-from tsugiki.placement.plan import STRATEGIES, Plan, head_states
+from tsugiki.placement.plan import STRATEGIES, Plan
 from tsugiki.train.checkpoint import Checkpoint
 from tsugiki.train.config import TrainSettings
 from tsugiki.train.loop import Labelled, fit
@@ -99,7 +99,7 @@ def lora(model: nn.Module) -> nn.Module:
     from peft import LoraConfig, get_peft_model
 
     config = LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", task_type="FEATURE_EXTRACTION")
-    adapted: nn.Module = get_peft_model(model, config)  # type: ignore[arg-type]
+    adapted: nn.Module = get_peft_model(model, config)
     return adapted
 
 
@@ -138,7 +138,7 @@ def main() -> None:
             "times_faster_than_lora": seconds["lora"] / result["train_s"],
             "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
         }
-        print(f"{result['method']:20} {result['train_s']:8.2f} s  {result['times_faster_than_full']:6.1f} x full")  # noqa: T201
+        print(f"{result['method']:20} {result['train_s']:8.2f} s  {result['times_faster_than_full']:6.1f} x full")
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(results, indent=1), encoding="utf-8")
 

@@ -55,7 +55,7 @@ def base_output(family: str = "llama", batch: dict[str, Tensor] = BATCH) -> Tens
     return found
 
 
-# --- the base is left as it is -----------------------------------------------------------------------------------------
+# --- the base is left as it is ----------------------------------------------------------------------------------------
 
 
 def inner_state(model: nn.Module) -> dict[str, Any]:
@@ -126,7 +126,7 @@ def test_a_module_on_a_slice_changes_its_channels_and_no_other(family):
         assert not torch.equal(plain, doubled)
 
 
-# --- routes ------------------------------------------------------------------------------------------------------------
+# --- routes -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -262,7 +262,7 @@ def test_a_layer_run_by_itself_follows_the_block_it_is_run_in():
     assert torch.equal(alone(), plain)
 
 
-# --- what is refused ---------------------------------------------------------------------------------------------------
+# --- what is refused --------------------------------------------------------------------------------------------------
 
 
 def refused(code: str) -> Any:
@@ -325,7 +325,7 @@ def test_an_adapter_that_cannot_be_attached_leaves_nothing_behind(fault):
     assert adapted.names == [] and not adapted.banks and inner_state(model) == before
 
 
-# --- tensors -----------------------------------------------------------------------------------------------------------
+# --- tensors ----------------------------------------------------------------------------------------------------------
 
 
 def test_tensors_go_back_in_under_another_name():
@@ -347,7 +347,8 @@ def test_the_tensors_an_adapter_was_attached_with_are_not_trained_along():
 
 
 @pytest.mark.parametrize(
-    ("one", "other"), [("v1.0", "v1·0"), ("v1.0", "v1%2E0"), ("a", "of a"), ("keys", "pop"), ("請求", "請.求"), ("", " ")]
+    ("one", "other"),
+    [("v1.0", "v1·0"), ("v1.0", "v1%2E0"), ("a", "of a"), ("keys", "pop"), ("請求", "請.求"), ("", " ")],
 )
 def test_names_that_look_alike_or_like_a_method_are_told_apart(one, other):
     adapted = adapted_model(names="")
@@ -359,7 +360,7 @@ def test_names_that_look_alike_or_like_a_method_are_told_apart(one, other):
     assert torch.equal(run(adapted, one), base_output())
 
 
-# --- two on one model --------------------------------------------------------------------------------------------------
+# --- two on one model -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("checkpointed", [False, True])
@@ -387,7 +388,7 @@ def test_two_adapted_models_on_one_model_do_not_disturb_each_other(checkpointed,
     assert inner_state(model) == before
 
 
-# --- reruns inside backward --------------------------------------------------------------------------------------------
+# --- reruns inside backward -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("whole", [True, False])

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch.nn import functional
 
+from tsugiki.adapt.form import FORMS
 from tsugiki.adapt.forms.bottleneck import Bottleneck
 from tsugiki.adapt.forms.low_rank import LowRank
 from tsugiki.adapt.forms.scale import Scale
-from tsugiki.adapt.form import FORMS
 from tsugiki.errors import ConfigError
 
 x, y = (torch.randn(2, 5, width, generator=torch.Generator().manual_seed(width)) for width in (12, 20))

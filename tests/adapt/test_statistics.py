@@ -23,7 +23,7 @@ def test_equal_digests_give_equal_projections_and_others_do_not():
 
 
 def test_the_projection_of_a_digest_is_the_same_on_every_machine():
-    assert projection(DIGEST, 2)[0, :3].tolist() == pytest.approx([PINNED_0, PINNED_1, PINNED_2], abs=1e-5)
+    assert projection(DIGEST, 2)[0, :3].tolist() == pytest.approx([-0.14329, 0.06975, 0.19290], abs=1e-5)
 
 
 def test_a_projection_keeps_distances_on_the_average():
@@ -34,7 +34,12 @@ def test_a_projection_keeps_distances_on_the_average():
 
 def test_each_layer_asked_for_is_described_once():
     found = describe(layers=(4, 1, 1))
-    parts = {"mean": (PROJECTED,), "covariance": (PROJECTED, PROJECTED), "class_means": (3, PROJECTED), "distances": (5,)}
+    parts = {
+        "mean": (PROJECTED,),
+        "covariance": (PROJECTED, PROJECTED),
+        "class_means": (3, PROJECTED),
+        "distances": (5,),
+    }
     shapes = {f"{part}.{layer}": shape for part, shape in parts.items() for layer in (1, 4)}
     assert {k: tuple(t.shape) for k, t in found.items()} == shapes | {"class_counts": (3,), "num_rows": (1,)}
     assert found["num_rows"].tolist() == [40]
@@ -86,4 +91,4 @@ def test_nothing_is_ever_nan(rows, held, constant):
         pooled = torch.ones_like(pooled)
     found = describe(pooled=pooled, held=held)
     assert all(tensor.isfinite().all() for tensor in found.values())
-    assert not constant or not found["covariance.1"].any()
+    assert not constant or found["covariance.1"].abs().max() < 1e-10

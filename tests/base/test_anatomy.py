@@ -98,7 +98,7 @@ def test_a_site_reads_and_returns_what_its_widths_say_and_sites_run_in_their_ord
         assert all(site.fused is (len(at) > 1) for site in at)
 
 
-# --- fused projections: what a slice is called is what the layer uses it for -------------------------------------------
+# --- fused projections: what a slice is called is what the layer uses it for ------------------------------------------
 
 
 def read_by(model: nn.Module, reader: str, site: Site | None = None, factor: float = 1.0, position: int | None = None):
@@ -177,7 +177,7 @@ def test_experts_are_adapted_at_the_output_of_their_block():
     assert not [site for site in anatomy.sites[0] if site.path.startswith("mlp.")]
 
 
-# --- what is refused ---------------------------------------------------------------------------------------------------
+# --- what is refused --------------------------------------------------------------------------------------------------
 
 _T5 = T5Config(vocab_size=64, d_model=32, d_kv=8, d_ff=48, num_layers=3, num_heads=4)
 

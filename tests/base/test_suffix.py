@@ -55,7 +55,9 @@ def assert_same(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
     assert found.keys() == wanted.keys()
     for key in wanted:
         assert wanted[key].abs().max() > 1e-4, f"{key} has no gradient to compare"
-        torch.testing.assert_close(found[key], wanted[key], rtol=1e-5, atol=1e-6, msg=lambda text, k=key: f"{k}: {text}")
+        torch.testing.assert_close(
+            found[key], wanted[key], rtol=1e-5, atol=1e-6, msg=lambda text, k=key: f"{k}: {text}"
+        )
 
 
 def whole_run(adapted: AdaptedModel) -> tuple[Tensor, dict[str, Tensor]]:
@@ -98,7 +100,7 @@ def test_a_wrong_state_changes_the_logits(family):
     assert (found - wanted).abs().max() > 1e-2
 
 
-# --- gradient checkpointing --------------------------------------------------------------------------------------------
+# --- gradient checkpointing -------------------------------------------------------------------------------------------
 
 
 def checkpointing(adapted: AdaptedModel) -> Counter[str]:
@@ -170,7 +172,7 @@ def test_two_passes_under_two_routes_keep_theirs_until_both_go_backward(family):
     assert runs["run"] == 4
 
 
-# --- states ------------------------------------------------------------------------------------------------------------
+# --- states -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -238,7 +240,9 @@ def test_a_state_is_differentiable_in_the_one_it_was_run_from():
 
 
 @pytest.mark.parametrize(
-    ("keep", "boundary", "given"), [([1], 2, True), ([1, 3], 2, True), ([3], 2, False)], ids=["below", "one below", "none"]
+    ("keep", "boundary", "given"),
+    [([1], 2, True), ([1, 3], 2, True), ([3], 2, False)],
+    ids=["below", "one below", "none"],
 )
 def test_a_state_that_cannot_be_run_from_the_boundary_is_refused(keep, boundary, given):
     model = tiny("bert")
@@ -247,7 +251,7 @@ def test_a_state_that_cannot_be_run_from_the_boundary_is_refused(keep, boundary,
         run_states(model, find_anatomy(model), **BATCH, keep=keep, boundary=boundary, state=state)
 
 
-# --- what is left behind -----------------------------------------------------------------------------------------------
+# --- what is left behind ----------------------------------------------------------------------------------------------
 
 
 def hooks_of(model: nn.Module) -> int:

@@ -185,6 +185,13 @@ def test_compare_runs_every_method_on_three_seeds_by_itself(tsugiki, asked, rows
     assert told["differences"] == [{"method": "tsugiki", "against": "full"}]
 
 
+def test_compare_takes_columns_from_the_file_of_settings(tsugiki, asked, tmp_path):
+    (tmp_path / "rows.csv").write_text("Fault,Team\noil,leak\nbelt,jam\n", encoding="utf-8")
+    (tmp_path / "run.toml").write_text('[data]\ntext = "Fault"\nlabel = "Team"\n', encoding="utf-8")
+    assert tsugiki("compare", "rows.csv", "--config", "run.toml", "--out", "c").code == 0
+    assert asked["compare"]["splits"].train.labels == ("leak", "jam")
+
+
 # --- inspect
 
 

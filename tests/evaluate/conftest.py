@@ -33,6 +33,13 @@ def rows(number: int, seed: int) -> Rows:
 
 
 @pytest.fixture
+def folder(tmp_path):
+    made = tmp_path / "package"
+    made.mkdir()
+    return made
+
+
+@pytest.fixture
 def splits():
     return rows(24, 1), rows(12, 2), rows(12, 3)
 

@@ -15,8 +15,8 @@ def test_accuracy_is_the_share_of_right_answers():
 
 def test_class_scores_are_those_worked_out_by_hand():
     a, b, c = class_scores(LABELS, ANSWERS, ["a", "b", "c"])
-    assert (a.precision, a.recall, a.num_rows) == (pytest.approx(2 / 4), pytest.approx(2 / 3), 3)
-    assert (b.precision, b.recall, b.num_rows) == (pytest.approx(1 / 2), pytest.approx(1 / 2), 2)
+    assert [a.precision, a.recall, a.num_rows] == pytest.approx([2 / 4, 2 / 3, 3])
+    assert [b.precision, b.recall, b.num_rows] == pytest.approx([1 / 2, 1 / 2, 2])
     assert (c.precision, c.recall, c.f1, c.num_rows) == (0.0, 0.0, 0.0, 1)
     assert a.f1 == pytest.approx(2 * (1 / 2) * (2 / 3) / (1 / 2 + 2 / 3))
 
@@ -32,14 +32,14 @@ def test_confusion_has_true_classes_down_and_answers_across():
 def test_bootstrap_covers_a_known_difference_as_often_as_it_says():
     rng = np.random.default_rng(0)
     covered = 0
-    for trial in range(40):
+    for trial in range(20):
         # 70 % against 60 %, three seeds: the same rows are hard for both.
         hard = rng.random(200)
         a = (hard + 0.2 * rng.random((3, 200))) < 0.8
         b = (hard + 0.2 * rng.random((3, 200))) < 0.7
         _, low, high = paired_bootstrap(a, b, seed=trial)
         covered += low <= 10.0 <= high
-    assert 31 <= covered <= 40  # 36 expected
+    assert covered >= 15  # 18 expected
 
 
 def test_bootstrap_of_equal_methods_is_zero_without_width():

@@ -1,6 +1,7 @@
 """Pictures are whole whatever the names, the numbers and the fonts that are installed."""
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,7 +47,8 @@ def test_labels_of_any_length_fit_a_confusion_picture(num, tmp_path):
     labels = ("$x_1$", "油漏れ", *(f"a label of forty characters, number {i:4}" for i in range(num - 2)))[:num]
     counts = np.eye(num, dtype=int).tolist()
     counts[0] = [0] * num  # a class without rows
-    plots.confusion_picture(SimpleNamespace(labels=labels, confusion=counts), tmp_path / "c.png")
+    evaluation: Any = SimpleNamespace(labels=labels, confusion=counts)
+    plots.confusion_picture(evaluation, tmp_path / "c.png")
     width, height = size(tmp_path / "c.png")
     assert width > 300
     assert height > 300

@@ -88,5 +88,5 @@ def train_plans_together(folder: str, settings: dict[str, Any], out: str) -> Non
     started = track(Path(folder), **settings)
     for plan in (suffix_plan(started.base), suffix_plan(started.base, 1)):
         candidate = started.run(plan, None, 0.0)
-        name = f"{plan.variant.replace('/', '-')}-{os.environ.get('RANK', '0')}.safetensors"
+        name = f"{plan.variant.replace('/', '-').replace(' ', '-')}-{os.environ.get('RANK', '0')}.safetensors"
         save_file({**candidate.tensors, "logits": candidate.logits}, Path(out) / name)

@@ -67,7 +67,7 @@ def test_an_unknown_section_names_the_nearest_known_one():
 
 
 def test_all_faults_are_reported_together(tmp_path):
-    path = toml(tmp_path, '[train]\nepochs = 0\nseeed = 1\n[data]\nvalidation_share = 1.5\n')
+    path = toml(tmp_path, "[train]\nepochs = 0\nseeed = 1\n[data]\nvalidation_share = 1.5\n")
     text = str(fault({"precision": "fp8", "placement.exit": -1}, path))
     for named in ("train.epochs", "train.seeed", "did you mean seed?", "data.validation_share", "precision", "exit"):
         assert named in text

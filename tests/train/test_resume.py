@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,15 +18,19 @@ from tsugiki.train import loop, race
 from tsugiki.train.folder import run_folder
 from tsugiki.train.run import train_adapter
 
-# A checkpoint after every step; every draw of dropout counts; three candidates with steps.
-SETTINGS = {"train.checkpoint_s": 1e-9, "train.module_dropout": 0.3, "train.epochs": 3}
-STEPS = 9  # of each candidate
+# A checkpoint after every step; every draw of dropout counts; no run ends early.
+SETTINGS = {"train.checkpoint_s": 1e-9, "train.module_dropout": 0.3, "train.epochs": 3, "train.patience": 99}
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="Windows has no signals")
 
 
 def run(base, **settings):
     return train_adapter(easy_splits(), quick_config(base, **{**SETTINGS, **settings}))
+
+
+def killed_at(base, moment, number, **environment):
+    process = victim.start(victim.train_and_die, str(base), SETTINGS, moment, number, environment=environment)
+    assert victim.finish(process) == -signal.SIGKILL
 
 
 def tensors_of(trained):
@@ -41,12 +46,21 @@ def same(one, other):
 
 
 def counting(monkeypatch):
-    """The number of steps and the candidates that are trained from here on."""
-    steps, trained = [], []
+    """From here on, the candidates that are trained, each as often as it takes a step, and all that are begun."""
+    steps, begun = [], []
     step, train = loop._step, race.Track._train
-    monkeypatch.setattr(loop, "_step", lambda *a: (steps.append(1), step(*a))[1])
-    monkeypatch.setattr(race.Track, "_train", lambda self, plan, *a: (trained.append(plan.variant), train(self, plan, *a))[1])
-    return steps, trained
+
+    def begin(self, plan, *rest):
+        begun.append(plan.variant)
+        return train(self, plan, *rest)
+
+    def take(*arguments):
+        steps.append(begun[-1])
+        step(*arguments)
+
+    monkeypatch.setattr(loop, "_step", take)
+    monkeypatch.setattr(race.Track, "_train", begin)
+    return steps, begun
 
 
 def left(home):
@@ -55,69 +69,69 @@ def left(home):
 
 @pytest.fixture(scope="module")
 def whole(bert, tmp_path_factory):
-    """An uninterrupted run."""
+    """An uninterrupted run: its tensors, its steps by candidate and its candidates."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TSUGIKI_HOME", str(tmp_path_factory.mktemp("home")))
-        steps, trained = counting(patch)
-        found = run(bert)
-    assert trained == ["readout", "suffix 2/4"] and len(steps) == 2 * STEPS
-    return tensors_of(found)
+        steps, begun = counting(patch)
+        tensors = tensors_of(run(bert))
+    assert len(begun) >= 2 and steps.count(begun[0]) == 9 and len(steps) > 14
+    return SimpleNamespace(tensors=tensors, steps=steps, begun=begun)
 
 
 @pytest.mark.parametrize(
-    ("moment", "number", "steps_left", "trained_again"),
+    ("moment", "number", "kept"),
     [
-        ("cache", 3, 18, ["readout", "suffix 2/4"]),
-        ("step", 1, 18, ["readout", "suffix 2/4"]),
-        ("checkpoint", 5, 14, ["readout", "suffix 2/4"]),  # the fifth step is taken, but not yet kept
-        ("step", 6, 13, ["readout", "suffix 2/4"]),
-        ("validation", 4, 9, ["readout", "suffix 2/4"]),  # all nine steps are kept, the last validation is not made
-        ("candidate", 1, 9, ["suffix 2/4"]),
-        ("step", 10, 9, ["suffix 2/4"]),
-        ("step", 14, 5, ["suffix 2/4"]),
-        ("candidate", 2, 0, []),
+        ("cache", 3, 0),
+        ("step", 1, 0),
+        ("checkpoint", 5, 4),  # the fifth step is taken, but not yet kept
+        ("step", 6, 5),
+        ("validation", 4, 9),  # all steps of the first candidate are kept, its last validation is not made
+        ("candidate", 1, 9),
+        ("step", 14, 13),
     ],
 )
-def test_a_run_that_is_killed_ends_like_one_that_is_not(
-    bert, own_home, monkeypatch, whole, moment, number, steps_left, trained_again
-):
-    process = victim.start(victim.train_and_die, str(bert), SETTINGS, moment, number)
-    assert victim.finish(process) == -signal.SIGKILL
-    steps, trained = counting(monkeypatch)
-    found = run(bert)
-    assert same(tensors_of(found), whole)
-    assert (len(steps), trained) == (steps_left, trained_again)
+def test_a_run_that_is_killed_ends_like_one_that_is_not(bert, own_home, monkeypatch, whole, moment, number, kept):
+    killed_at(bert, moment, number)
+    steps, begun = counting(monkeypatch)
+    assert same(tensors_of(run(bert)), whole.tensors)
+    assert steps == whole.steps[kept:]
+    # What was finished before the kill is not trained again.
+    assert begun == (whole.begun[1:] if kept > 9 or moment == "candidate" else whole.begun)
     assert left(own_home) == []
+
+
+def test_a_run_that_is_killed_when_all_is_trained_takes_no_step(bert, whole, monkeypatch):
+    killed_at(bert, "candidate", len(whole.begun))
+    steps, begun = counting(monkeypatch)
+    assert same(tensors_of(run(bert)), whole.tensors) and (steps, begun) == ([], [])
 
 
 @pytest.mark.parametrize("number", [9, 14])
 def test_a_run_that_is_killed_while_a_file_is_being_put_in_place_ends_like_one_that_is_not(
     bert, own_home, whole, number
 ):
-    process = victim.start(victim.train_and_die, str(bert), SETTINGS, "rename", number)
-    assert victim.finish(process) == -signal.SIGKILL
+    killed_at(bert, "rename", number)
     assert any(path.suffix == ".part" for path in own_home.rglob("*"))
-    assert same(tensors_of(run(bert)), whole)
+    assert same(tensors_of(run(bert)), whole.tensors)
     assert left(own_home) == []
 
 
 def test_a_run_that_is_killed_twice_ends_like_one_that_is_not(bert, whole, monkeypatch):
     for number in (4, 5):
-        assert victim.finish(victim.start(victim.train_and_die, str(bert), SETTINGS, "step", number)) == -signal.SIGKILL
+        killed_at(bert, "step", number)
     steps, _ = counting(monkeypatch)
-    assert same(tensors_of(run(bert)), whole)
-    assert len(steps) == 18 - 3 - 4
+    assert same(tensors_of(run(bert)), whole.tensors)
+    assert steps == whole.steps[3 + 4 :]
 
 
 def test_seconds_spent_before_a_kill_are_counted(bert):
-    assert victim.finish(victim.start(victim.train_and_die, str(bert), SETTINGS, "step", 9)) == -signal.SIGKILL
+    killed_at(bert, "step", 9)
     (path,) = kept_files()
     before = position(path)["train_s"]
-    found = run(bert)
-    (readout,) = (c for c in found.candidates if c.variant == "readout")
-    assert 0 < before < readout.train_s
-    assert [seconds for seconds, _ in readout.curve] == sorted(seconds for seconds, _ in readout.curve)
-    assert len(readout.curve) == 4
+    (first, *_) = (c for c in run(bert).candidates if len(c.curve) > 1)
+    assert 0 < before < first.train_s
+    assert [seconds for seconds, _ in first.curve] == sorted(seconds for seconds, _ in first.curve)
+    assert len(first.curve) == 4
 
 
 def kept_files():
@@ -129,32 +143,33 @@ def position(path):
         return json.loads(file.metadata()["position"])
 
 
-@pytest.mark.parametrize("change", [{"train.seed": 1}, {"train.learning_rate": 0.02}])
-def test_other_settings_do_not_go_on_from_it(bert, monkeypatch, change):
-    assert victim.finish(victim.start(victim.train_and_die, str(bert), SETTINGS, "step", 6)) == -signal.SIGKILL
-    steps, _ = counting(monkeypatch)
-    run(bert, **change)
-    assert len(steps) == 2 * STEPS
+@pytest.mark.parametrize("change", [{"train.seed": 1}, {"placement.form": {"kind": "bottleneck", "rank": 8}}])
+def test_other_settings_do_not_go_on_from_it(bert, monkeypatch, killed, change):
+    _, begun = counting(monkeypatch)
+    monkeypatch.setattr(loop, "_step", lambda *_: pytest.fail("enough"))
+    with pytest.raises(pytest.fail.Exception):
+        run(bert, **change)
+    assert len(begun) == 1
 
 
-@pytest.mark.parametrize("name", ["suffix-2-4.safetensors", "readout.done.safetensors"])
-def test_what_is_damaged_is_set_aside_with_a_warning_and_trained_anew(bert, monkeypatch, whole, killed, caplog, name):
-    (path,) = (path for path in kept_files() if path.name == name)
+@pytest.mark.parametrize("kept", [9, 0])
+def test_what_is_damaged_is_set_aside_with_a_warning_and_trained_anew(bert, monkeypatch, whole, killed, caplog, kept):
+    (path,) = (path for path in kept_files() if (".done." in path.name) == (kept == 0))
     path.write_bytes(path.read_bytes()[:-100])
-    steps, trained = counting(monkeypatch)
-    assert same(tensors_of(run(bert)), whole)
+    steps, begun = counting(monkeypatch)
+    assert same(tensors_of(run(bert)), whole.tensors)
     (warning,) = caplog.messages
     assert "damaged" in warning and str(path) in warning
-    anew = ["suffix 2/4"] if name.startswith("suffix") else ["readout", "suffix 2/4"]
-    assert (len(steps), trained) == (9 if name.startswith("suffix") else 9 + 5, anew)
+    # The second candidate is trained anew; or the first one, and the second goes on.
+    assert steps == (whole.steps[9:] if kept else whole.steps[:9] + whole.steps[13:])
+    assert begun == (whole.begun[1:] if kept else whole.begun)
 
 
 @pytest.fixture(scope="module")
 def killed_home(bert, tmp_path_factory):
     """What a run leaves that is killed in the middle of its second candidate."""
     home = tmp_path_factory.mktemp("home")
-    process = victim.start(victim.train_and_die, str(bert), SETTINGS, "step", 14, environment={"TSUGIKI_HOME": str(home)})
-    assert victim.finish(process) == -signal.SIGKILL
+    killed_at(bert, "step", 14, TSUGIKI_HOME=str(home))
     return home
 
 

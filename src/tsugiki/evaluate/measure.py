@@ -1,5 +1,7 @@
 """What a method costs: seconds, milliseconds, operations and bytes."""
 
+import ctypes
+import gc
 import re
 import threading
 import time
@@ -14,7 +16,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 _SAMPLE_S = 0.01
-_WARM_UP_CALLS = 3
+_WARM_UP_CALLS = 2
 _TIMED_CALLS = 64
 _TIMED_S = 1.0
 _COUNTED_ROWS = 16
@@ -82,6 +84,14 @@ def held_bytes() -> int:
     return anonymous_bytes() + (torch.cuda.memory_allocated() if torch.cuda.is_available() else 0)
 
 
+def release_freed() -> None:
+    """Give freed memory back to the system, where the C library can: what lies idle would hide what is needed next."""
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
 def anonymous_bytes() -> int:
     """Anonymous pages of this process that are in memory; where the system does not tell, all that are its alone."""
     try:
@@ -113,7 +123,7 @@ def folder_bytes(folder: Path) -> int:
 
 
 def latency_ms_p50(predict: Callable[[Sequence[str]], object], texts: Sequence[str], batch: int = 1) -> float:
-    """Median milliseconds of one call with `batch` texts, over at most 64 calls and 1 s after three to warm up."""
+    """Median milliseconds of one call with `batch` texts, over at most 64 calls and 1 s after two to warm up."""
     groups = [[texts[(i + k) % len(texts)] for k in range(batch)] for i in range(0, batch * _TIMED_CALLS, batch)]
     for group in groups[:_WARM_UP_CALLS]:
         predict(group)

@@ -3,7 +3,15 @@
 from pathlib import Path
 
 from tsugiki.base.model import load_base
-from tsugiki.evaluate.measure import Clock, PeakMemory, held_bytes, infer_flops, latency_ms_p50, mapped_bytes
+from tsugiki.evaluate.measure import (
+    Clock,
+    PeakMemory,
+    held_bytes,
+    infer_flops,
+    latency_ms_p50,
+    mapped_bytes,
+    release_freed,
+)
 from tsugiki.evaluate.method import METHODS, Job
 from tsugiki.spec import Spec
 
@@ -31,6 +39,7 @@ def measure_serving(job: Job, folder: Path) -> Serving:
     method = METHODS.parse(job.method)
     # Libraries bring in parts of themselves on first use, which is no memory of the package.
     load_base(job.base, precision=job.precision, exit=1)
+    release_freed()
     held, mapped = held_bytes(), mapped_bytes(_WEIGHTS)
     step = max(1, len(job.test) // _SAMPLE_ROWS)
     texts = job.test.texts[::step][:_SAMPLE_ROWS]

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from tsugiki.base.model import built_in_folder
-from tsugiki.evaluate.measure import PeakMemory, folder_bytes, held_bytes
+from tsugiki.evaluate.measure import PeakMemory, folder_bytes, held_bytes, release_freed
 from tsugiki.evaluate.method import METHODS, Job, Method, Outcome
 from tsugiki.evaluate.metrics import accuracy, macro_f1
 from tsugiki.evaluate.result import Result, write_results
@@ -98,6 +98,7 @@ def _fit(job: Job, out: Path, scratch: Path) -> None:
     method = METHODS.parse(job.method)
     held = held_bytes()
     base_params, base_bytes = _base(method, job)
+    release_freed()
     # A home of its own: states that an earlier run kept would make this one look faster than it is.
     os.environ["TSUGIKI_HOME"] = str(scratch / "home")
     with PeakMemory() as memory:

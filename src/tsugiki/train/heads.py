@@ -11,7 +11,7 @@ from tsugiki.data.lexicon import STRENGTHS, Lexicon
 from tsugiki.manifest import HeadFacts, Placement
 from tsugiki.tasks.adapter import mix
 from tsugiki.train.candidate import Candidate
-from tsugiki.train.head import PENALTIES, LinearHead, fit_path
+from tsugiki.train.head import PENALTIES, fit_path
 from tsugiki.train.loop import Labelled, accuracy_and_loss
 
 T = TypeVar("T")

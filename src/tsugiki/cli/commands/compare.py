@@ -41,7 +41,7 @@ def run(
     from tsugiki.evaluate.compare import compare
 
     chosen = configure(base=base, text=text, label=label, config=config, settings=settings_of(settings))
-    splits = read_splits(rows, text=text, label=label)
+    splits = read_splits(rows, text=chosen.data.text, label=chosen.data.label)
     names = [name.strip() for name in methods.split(",") if name.strip()]
     comparison = compare(
         splits, dataset=Path(rows).stem, methods=names, out=out, seeds=seeds, base=chosen.base, config=chosen

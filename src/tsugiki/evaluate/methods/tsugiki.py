@@ -55,8 +55,8 @@ class Tsugiki(Method):
 def _lost(trained: Trained, candidate: Candidate, job: Job) -> Outcome:
     """A candidate as if it had been the only one: what it rests on, and its own seconds."""
     cache_s = trained.seconds["cache"] if candidate.placement.exit else 0.0
-    # Modules start from the fitted head.
-    rests_on_head = not candidate.variant.startswith(("head", "words"))
+    # Modules start from the fitted head, unless they start fresh.
+    rests_on_head = not candidate.variant.startswith(("head", "words")) and "fresh" not in candidate.variant
     before_s = cache_s + (trained.seconds["head"] if rests_on_head else 0.0)
 
     def predict(texts: Any) -> Logits:

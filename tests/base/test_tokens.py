@@ -1,0 +1,52 @@
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tests.support.bases import tokenizer
+from tsugiki.base.tokens import encode, pad
+
+
+@pytest.fixture(scope="module")
+def base() -> Any:
+    return SimpleNamespace(tokenizer=tokenizer())
+
+
+def test_texts_are_encoded_as_their_tokenizer_does_it_alone(base):
+    texts = ["oil leak at the pump", "", "motor"]
+    assert encode(base, texts, 64) == [base.tokenizer(text)["input_ids"] for text in texts]
+    assert encode(base, [], 64) == []
+
+
+def test_a_text_is_cut_at_the_limit_and_keeps_its_last_special_token(base):
+    (whole,), (cut,) = encode(base, ["oil " * 30], 64), encode(base, ["oil " * 30], 10)
+    assert len(whole) == 32 and len(cut) == 10
+    assert cut[:9] == whole[:9] and cut[-1] == base.tokenizer.sep_token_id
+
+
+def test_a_text_without_a_token_gets_one_to_stand_on():
+    bare: Any = tokenizer()
+    bare.backend_tokenizer.post_processor = None
+    assert bare("")["input_ids"] == []
+    assert encode(SimpleNamespace(tokenizer=bare), ["", "oil"], 8)[0] == [bare.pad_token_id]
+
+
+def test_a_text_of_a_million_characters_is_quick(base):
+    began = time.perf_counter()
+    (ids,) = encode(base, ["oil leak " * 111_112], 64)
+    assert time.perf_counter() - began < 0.5
+    assert len(ids) == 64
+
+
+@pytest.mark.parametrize(
+    ("text", "same_as"), [("oil \ud83d leak", "oil \ufffd leak"), ("a\ud83d\ude00b", "a\U0001f600b")]
+)
+def test_halves_of_characters_are_joined_or_replaced(base, text, same_as):
+    assert encode(base, [text], 64) == encode(base, [same_as], 64)
+
+
+def test_a_batch_is_padded_on_the_right():
+    ids, mask = pad([[5, 6, 7], [8], [9, 10]])
+    assert ids.tolist() == [[5, 6, 7], [8, 0, 0], [9, 10, 0]]
+    assert mask.tolist() == [[1, 1, 1], [1, 0, 0], [1, 1, 0]]

@@ -1,0 +1,74 @@
+"""Several processes take the same steps as one."""
+
+import socket
+
+import pytest
+from safetensors.torch import load_file
+
+from tests.support import victim
+
+# Dropout is drawn by process, so there is none.
+SETTINGS = {"module_dropout": 0.0, "batch_rows": 7, "epochs": 2, "patience": 99}
+
+
+def trained(folder, world, **settings):
+    """Tensors of two plans by rank."""
+    folder.mkdir()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    shared = {"WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "ACCELERATE_USE_CPU": "true"}
+    started = [
+        victim.start(
+            victim.train_plans_together,
+            str(folder / "run"),
+            {**SETTINGS, **settings},
+            str(folder),
+            # As torchrun and `accelerate launch` have it.
+            environment={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)} if world > 1 else {},
+        )
+        for rank in range(world)
+    ]
+    assert [victim.finish(process) for process in started] == [0] * world
+    return [
+        {plan: load_file(folder / f"suffix-{plan}-4-{rank}.safetensors") for plan in (1, 2)} for rank in range(world)
+    ]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TSUGIKI_HOME", str(tmp_path_factory.mktemp("home")))
+        return trained(tmp_path_factory.mktemp("alone") / "run", 1)[0]
+
+
+def farthest(one, other):
+    assert one.keys() == other.keys()
+    return max(float((one[name] - other[name]).abs().max()) for name in one)
+
+
+def test_two_processes_end_with_the_tensors_of_one(alone, tmp_path):
+    together = trained(tmp_path / "two", 2)
+    for plan in (1, 2):
+        assert farthest(together[0][plan], together[1][plan]) == 0.0
+        assert farthest(together[0][plan], alone[plan]) < 1e-5
+
+
+def test_a_process_without_a_row_of_a_batch_takes_part_all_the_same(tmp_path, own_home):
+    # The last rows of an epoch make a batch of one; the other process has none of it.
+    settings = {"batch_rows": 1, "epochs": 1}
+    one = trained(tmp_path / "one", 1, **settings)[0]
+    two = trained(tmp_path / "two", 2, **settings)[0]
+    assert farthest(one[2], two[2]) < 1e-5
+
+
+def test_the_tensors_are_those_of_more_than_one_step_and_of_two_plans(alone):
+    assert float(alone[2]["modules.2.residual.up"].abs().max()) > 1e-3
+    assert "modules.1.residual.up" in alone[1] and "modules.1.residual.up" not in alone[2]
+
+
+@pytest.mark.parametrize("checkpoint_s", [1e-9])
+def test_two_processes_that_keep_checkpoints_leave_one_result_for_each_plan(tmp_path, checkpoint_s):
+    trained(tmp_path / "two", 2, checkpoint_s=checkpoint_s)
+    kept = sorted(path.name for path in (tmp_path / "two" / "run").iterdir())
+    assert kept == ["suffix-1-4.done.safetensors", "suffix-2-4.done.safetensors"]
