@@ -143,7 +143,7 @@ def test_one_adapter_per_row_equals_each_alone_and_null_rows_keep_the_base(famil
             torch.testing.assert_close(found[row], wanted, rtol=1e-5, atol=2e-5)
 
 
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     order=st.permutations("abc"),
     route=st.lists(st.sampled_from(["a", "b", "c", None]), min_size=4, max_size=4),
@@ -248,7 +248,8 @@ def test_a_hook_of_the_user_that_fails_does_not_freeze_the_route():
 def test_a_layer_run_by_itself_follows_the_block_it_is_run_in():
     adapted = adapted_model(names="a")
     layer, x = layers_of(adapted.model, adapted.anatomy)[1], torch.randn(1, 3, 32)
-    rotary: Any = adapted.model.rotary_emb(x, torch.arange(3)[None])
+    model: Any = adapted.model
+    rotary = model.rotary_emb(x, torch.arange(3)[None])
 
     def alone() -> Tensor:
         found: Tensor = layer(x, position_embeddings=rotary)
@@ -373,13 +374,15 @@ def test_two_adapted_models_on_one_model_do_not_disturb_each_other(checkpointed,
     pair = [adapted_model(names="a", model=model), adapted_model(names="b", model=model)]
     wanted = [run(adapted_model(), "a"), run(adapted_model(), "b")]
 
-    for one, other, output, name in ((*pair, wanted[0], "a"), (*pair[::-1], wanted[1], "b")):
-        assert torch.equal(run(one, name), output)
+    for number, name in enumerate("ab"):
+        one, other = pair[number], pair[1 - number]
+        assert torch.equal(run(one, name), wanted[number])
         with one.using(name):
-            assert torch.equal(run(other, None), output)
+            assert torch.equal(run(other, None), wanted[number])
             model(**BATCH)[0].sum().backward()
         assert all(tensor.grad is not None for tensor in one.tensors(name).values())
-        assert all(t.grad is None for n in other.names for t in other.tensors(n).values()) or one is pair[1]
+        if number == 0:
+            assert all(tensor.grad is None for tensor in other.tensors("b").values())
 
     stays = pair[1 - first_to_go]
     pair[first_to_go].detach()

@@ -134,7 +134,8 @@ def test_a_query_moves_its_own_position_a_key_moves_the_others_and_values_are_li
 
     def moved(site: Site) -> list[int]:
         changed = read_by(model, "attention.output", site, 3.0, position=4)
-        return (changed != plain).any(-1).any(0).nonzero().flatten().tolist()
+        positions: list[int] = (changed != plain).any(-1).any(0).nonzero().flatten().tolist()
+        return positions
 
     assert moved(query) == [4]
     first = 4 if anatomy.causal else 0
@@ -190,8 +191,10 @@ class Odd(nn.Module):
             self.add_module(f"list{number}", nn.ModuleList(nn.Linear(4, 4) for _ in range(depth)))
 
 
-def deep(layers: int) -> PretrainedConfig:
-    return PretrainedConfig(num_hidden_layers=layers, hidden_size=4, num_attention_heads=1)
+def deep(layers: int) -> Any:
+    config: Any = PretrainedConfig()
+    config.num_hidden_layers, config.hidden_size, config.num_attention_heads = layers, 4, 1
+    return config
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoModel, T5Config, T5Model
 from tests.support.bases import tiny_base_folder, tokenizer
 from tests.support.models import ENCODERS, FAMILIES, LAYERS, inputs, tiny
 from tsugiki.base import model as model_room
-from tsugiki.base.model import BUILT_IN, Base, built_in_folder, describe, load_base
+from tsugiki.base.model import BUILT_IN, built_in_folder, describe, load_base
 from tsugiki.base.suffix import run_states
 from tsugiki.errors import BaseModelError, MissingError, TsugikiError
 
@@ -86,8 +86,9 @@ def test_a_base_loaded_up_to_an_exit_has_these_layers_and_their_states(folders, 
     assert lower.layer_digests == whole.layer_digests[: kept + 1]
     assert lower.num_params < whole.num_params
 
-    wanted = run_states(whole.model, whole.anatomy, **inputs(), keep=range(exit + 1))
-    found = run_states(lower.model, lower.anatomy, **inputs(), keep=range(exit + 1))
+    batch: Any = inputs()
+    wanted = run_states(whole.model, whole.anatomy, **batch, keep=range(exit + 1))
+    found = run_states(lower.model, lower.anatomy, **batch, keep=range(exit + 1))
     assert all(torch.equal(found[s], wanted[s]) for s in wanted)
 
 
@@ -301,5 +302,5 @@ def test_weights_above_the_exit_may_be_missing(own_folder, folders):
 
 def test_a_base_may_be_described_that_is_loaded_already():
     base = describe(tiny("bert"), tokenizer(), name="mine", num_layers=12)
-    assert isinstance(base, Base) and (base.name, base.num_layers, base.anatomy.num_layers) == ("mine", 12, LAYERS)
+    assert (base.name, base.num_layers, base.anatomy.num_layers) == ("mine", 12, LAYERS)
     assert len(base.layer_digests) == 1 + LAYERS

@@ -13,7 +13,7 @@ from tsugiki.adapt.forms.scale import Scale
 from tsugiki.base.anatomy import Anatomy, find_anatomy
 from tsugiki.base.suffix import StandIn, layers_of, only_layers, run_states, trunk
 
-BATCH = inputs(batch=4, length=9)
+BATCH: Any = inputs(batch=4, length=9)
 
 
 def grafted(family: str, boundary: int, *, seed: int = 3) -> AdaptedModel:
@@ -40,7 +40,8 @@ def prefix_state(adapted: AdaptedModel, boundary: int) -> Tensor:
 def loss_of(logits: Tensor) -> Tensor:
     """A number that every logit of every token has its own share in."""
     weights = torch.randn(logits.shape, generator=torch.Generator().manual_seed(1))
-    return (logits * weights * BATCH["attention_mask"][..., None]).sum() / 100
+    mask: Tensor = BATCH["attention_mask"]
+    return (logits * weights * mask[..., None]).sum() / 100
 
 
 def gradients(adapted: AdaptedModel, name: str = "it") -> dict[str, Tensor]:
@@ -55,9 +56,7 @@ def assert_same(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
     assert found.keys() == wanted.keys()
     for key in wanted:
         assert wanted[key].abs().max() > 1e-4, f"{key} has no gradient to compare"
-        torch.testing.assert_close(
-            found[key], wanted[key], rtol=1e-5, atol=1e-6, msg=lambda text, k=key: f"{k}: {text}"
-        )
+        torch.testing.assert_close(found[key], wanted[key], rtol=1e-5, atol=1e-6)
 
 
 def whole_run(adapted: AdaptedModel) -> tuple[Tensor, dict[str, Tensor]]:
@@ -204,7 +203,7 @@ def test_the_last_state_is_what_the_final_norm_reads(family, head):
 def test_states_of_a_row_do_not_depend_on_its_padding(family):
     model = tiny(family)
     anatomy = find_anatomy(model)
-    padded = inputs(batch=2, length=30)
+    padded: Any = inputs(batch=2, length=30)
     padded["attention_mask"][1, 2:] = 0  # far beyond every sliding window
     together = run_states(model, anatomy, **padded, keep=range(LAYERS + 1))
     alone = run_states(model, anatomy, padded["input_ids"][1:, :2], None, range(LAYERS + 1))

@@ -29,7 +29,8 @@ def test_a_text_without_a_token_gets_one_to_stand_on():
     bare: Any = tokenizer()
     bare.backend_tokenizer.post_processor = None
     assert bare("")["input_ids"] == []
-    assert encode(SimpleNamespace(tokenizer=bare), ["", "oil"], 8)[0] == [bare.pad_token_id]
+    base: Any = SimpleNamespace(tokenizer=bare)
+    assert encode(base, ["", "oil"], 8)[0] == [bare.pad_token_id]
 
 
 def test_a_text_of_a_million_characters_is_quick(base):

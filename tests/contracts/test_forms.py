@@ -106,8 +106,8 @@ def test_a_trained_module_changes_every_row_by_itself(kind, in_width, out_width)
 @given(rows=st.integers(1, 5), sizes=st.sampled_from(SIZES), seed=st.integers(0, 1000))
 def test_stacked_parameters_equal_one_module_after_the_other(kind, rows, sizes, seed):
     form = FORMS.parse({"kind": kind})
-    modules = [trained(form, *sizes, seed=seed + row) for row in range(rows)]
-    x, y = batch(rows, *sizes, seed=seed)
+    modules = [trained(form, sizes[0], sizes[1], seed + row) for row in range(rows)]
+    x, y = batch(rows, sizes[0], sizes[1], seed)
     stacked = {name: torch.stack([module[name] for module in modules]) for name in modules[0]}
     loop = torch.cat([form.delta(modules[row], x[row : row + 1], y[row : row + 1]) for row in range(rows)])
     torch.testing.assert_close(form.delta(stacked, x, y), loop)

@@ -159,6 +159,22 @@ def test_a_peft_method_is_its_configuration(tmp_path):
     assert found.model_dump()["config"] == IA3
 
 
+def test_two_configurations_of_one_name_are_refused(tmp_path):
+    files = [tmp_path / "ia3.json", tmp_path / "other" / "ia3.json"]
+    files[1].parent.mkdir()
+    files[0].write_text(json.dumps(IA3))
+    files[1].write_text(json.dumps({"peft_type": "LORA"}))
+    with pytest.raises(ConfigError) as caught:
+        parse_methods([f"peft:{file}" for file in files])
+    assert "peft:ia3" in str(caught.value)
+
+
+def test_no_method_at_all_is_refused_with_what_there_is():
+    with pytest.raises(ConfigError) as caught:
+        parse_methods([])
+    assert "probe-last" in str(caught.value)
+
+
 @pytest.mark.parametrize("name", ["nothing", "full:x"])
 def test_an_unknown_method_is_refused_by_name(name):
     with pytest.raises(ConfigError) as caught:

@@ -32,14 +32,14 @@ def test_confusion_has_true_classes_down_and_answers_across():
 def test_bootstrap_covers_a_known_difference_as_often_as_it_says():
     rng = np.random.default_rng(0)
     covered = 0
-    for trial in range(20):
+    for trial in range(12):
         # 70 % against 60 %, three seeds: the same rows are hard for both.
         hard = rng.random(200)
         a = (hard + 0.2 * rng.random((3, 200))) < 0.8
         b = (hard + 0.2 * rng.random((3, 200))) < 0.7
         _, low, high = paired_bootstrap(a, b, seed=trial)
         covered += low <= 10.0 <= high
-    assert covered >= 15  # 18 expected
+    assert covered >= 9  # 11 expected
 
 
 def test_bootstrap_of_equal_methods_is_zero_without_width():

@@ -83,9 +83,9 @@ def train_and_save(base: str, settings: dict[str, Any], out: str) -> None:
     train_adapter(easy_splits(), quick_config(base, **settings)).adapter.save(out)
 
 
-def train_plans_together(folder: str, settings: dict[str, Any], out: str) -> None:
+def train_plans_together(folder: str, rows: int, settings: dict[str, Any], out: str) -> None:
     """Two plans one after the other, each trained by all processes of the environment."""
-    started = track(Path(folder), **settings)
+    started = track(Path(folder), splits=easy_splits(rows), **settings)
     for plan in (suffix_plan(started.base), suffix_plan(started.base, 1)):
         candidate = started.run(plan, None, 0.0)
         name = f"{plan.variant.replace('/', '-').replace(' ', '-')}-{os.environ.get('RANK', '0')}.safetensors"

@@ -144,9 +144,8 @@ def test_a_full_disk_costs_the_checkpoint_and_not_the_run(kept, monkeypatch, cap
     monkeypatch.setattr(os, "fsync", full)
     checkpoint.save(model, optimiser, schedule, position_of(model).stepped(5))
     assert "No space left" in caplog.messages[0]
-    assert checkpoint.path.read_bytes() == before and [p.name for p in checkpoint.folder.iterdir()] == [
-        "suffix.safetensors"
-    ]
+    assert checkpoint.path.read_bytes() == before
+    assert [path.name for path in checkpoint.folder.iterdir()] == ["suffix.safetensors"]
 
 
 def test_what_is_kept_comes_back_and_what_does_not_fit_is_set_aside(tmp_path, caplog):

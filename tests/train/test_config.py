@@ -87,6 +87,7 @@ def test_all_faults_are_reported_together(tmp_path):
         ("data.max_length", 0),
         ("placement.boundary", -1),
         ("placement.exit", 0),
+        ("placement.sites", []),
         ("train.max_rows", 0),
         ("cache.quota_bytes", 0),
     ],

@@ -126,9 +126,11 @@ def test_the_random_state_of_torch_is_neither_read_nor_changed(race):
 
 def test_module_dropout_is_drawn_anew_for_each_step_and_seed(race, monkeypatch):
     drawn = []
-    monkeypatch.setattr(
-        Scion, "set_training", lambda self, dropout, g=None: drawn.append((dropout, g and g.initial_seed()))
-    )
+
+    def draw(self, dropout, generator=None):
+        drawn.append((dropout, generator and generator.initial_seed()))
+
+    monkeypatch.setattr(Scion, "set_training", draw)
     for seed in (1, 1, 2):
         trained(race, seed=seed, epochs=1, module_dropout=0.5)
     steps = [seed for dropout, seed in drawn if dropout is not None]

@@ -177,7 +177,13 @@ def test_a_strategy_trains_what_it_says(bert, settings, stepped):
 
 
 def test_a_package_with_a_low_exit_loads_and_runs_only_the_layers_below_it(llama, tmp_path):
-    found = run(llama, placement__strategy="uniform", placement__exit=2, placement__sites=["mlp.down"], placement__form={"kind": "low_rank"})
+    found = run(
+        llama,
+        placement__strategy="uniform",
+        placement__exit=2,
+        placement__sites=["mlp.down"],
+        placement__form={"kind": "low_rank"},
+    )
     (suffix,) = (c for c in found.candidates if c.variant == "suffix 0/2")
     adapter = found.adapter_of(suffix)
     before = adapter.scores(TEXTS)
@@ -194,8 +200,15 @@ def test_a_package_with_a_low_exit_loads_and_runs_only_the_layers_below_it(llama
     [
         ({"placement__strategy": "top", "placement__boundary": 4}, "placement.boundary", "0..3"),
         ({"placement__strategy": "race", "placement__boundary": 9}, "placement.boundary", "0..3"),
-        ({"placement__strategy": "uniform", "placement__exit": 2, "placement__boundary": 2}, "placement.boundary", "0..1"),
-        *(({"placement__strategy": s, "placement__exit": 5}, "placement.exit", "1..4") for s in ("top", "head", "race")),
+        (
+            {"placement__strategy": "uniform", "placement__exit": 2, "placement__boundary": 2},
+            "placement.boundary",
+            "0..1",
+        ),
+        *(
+            ({"placement__strategy": s, "placement__exit": 5}, "placement.exit", "1..4")
+            for s in ("top", "head", "race")
+        ),
         ({"placement__strategy": "rase"}, "config.no_such_member", "Did you mean race?"),
         ({"placement__form": {"kind": "bottelneck"}}, "config.no_such_member", "Did you mean bottleneck?"),
         ({"placement__form": {"kind": "bottleneck", "rnk": 3}}, "config.invalid", "did you mean rank?"),

@@ -152,12 +152,18 @@ def parse_methods(names: Iterable[str], own: Mapping[str, Mapping[str, Any]] | N
         own: settings of a method's own by its kind, such as `{"tsugiki": {"config": ...}}`.
 
     Raises:
-        ConfigError: no such method, or its settings are wrong.
+        ConfigError: no method, no such method, its settings are wrong, or two have the same name.
         MissingError: the file of a `peft:` method is not there.
     """
     spelled = [name for given in names for name in (("probe-last", "probe-all") if given == "probe" else (given,))]
     found = [METHODS.parse(_spec(name, own or {})) for name in spelled]
-    return list({method.name: method for method in found}.values())
+    named: dict[str, Method] = {}
+    for method in found:
+        if named.setdefault(method.name, method) != method:
+            raise ConfigError("evaluate.same_name", name=method.name)
+    if not named:
+        raise ConfigError("evaluate.no_methods", allowed=", ".join(sorted(METHODS.names())).replace("_", "-"))
+    return list(named.values())
 
 
 def _spec(name: str, own: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ label and answer. `results.json` is written last, so a run is whole where that f
 import json
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -78,7 +79,8 @@ def _scratch(out: Path) -> Iterator[Path]:
 
 def _apart(step: Callable[..., None], job: Job, out: Path, folder: Path) -> int:
     """Run a step in a fork of this process; what it prints is added to the log."""
-    process = get_context("fork").Process(target=_logged, args=(step, job, out, folder))
+    # A daemon: it ends with this process, whoever ends that.
+    process = get_context("fork").Process(target=_logged, args=(step, job, out, folder), daemon=True)
     process.start()
     process.join()
     return process.exitcode or 0
@@ -169,4 +171,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # an exit in good order takes the fork along
     sys.exit(main(sys.argv[1:]))

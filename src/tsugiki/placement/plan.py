@@ -73,7 +73,8 @@ class Strategy(Spec):
         if not 0 <= boundary < exit:
             raise ConfigError("placement.boundary", found=boundary, allowed=f"0..{exit - 1}", exit=exit)
         form = FORMS.parse(self.form)
-        grafts = tuple(Graft(layer, site, form) for layer in range(boundary, exit) for site in self.sites)
+        sites = dict.fromkeys(self.sites)  # a site that is named twice is still one
+        grafts = tuple(Graft(layer, site, form) for layer in range(boundary, exit) for site in sites)
         for graft in grafts:
             anatomy.site(graft.layer, graft.site)
         name = f"suffix {boundary}/{exit}" + ("" if warm else " fresh")

@@ -112,7 +112,7 @@ class Adapter:
         head = self.manifest.head
         max_length = int(self.manifest.task["max_length"])
         if self._lexicon is not None:
-            words = torch.from_numpy(self._lexicon.scores([clip(t, max_length) for t in texts]))
+            words = torch.from_numpy(self._lexicon.scores([_readable(clip(t, max_length)) for t in texts]))
             if self._classifier is None:
                 return words.numpy()
             return mix(self._state_scores(texts, max_length), words, head.words_share).numpy()
@@ -152,6 +152,11 @@ class Adapter:
 def mix(states: Tensor, words: Tensor, words_share: float) -> Tensor:
     """Join the scores of states and words: a weighted mean of their log-probabilities, (N, C)."""
     return (1 - words_share) * functional.log_softmax(states, -1) + words_share * functional.log_softmax(words, -1)
+
+
+def _readable(text: str) -> str:
+    """As rows to learn from are read: half a surrogate pair cannot be written."""
+    return text if text.isascii() else text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
 
 
 def _classifier(package: Package) -> Classifier:

@@ -42,7 +42,7 @@ class PlacementSettings(Spec):
     strategy: str = "race"
     boundary: NonNegativeInt | None = None
     exit: PositiveInt | None = None
-    sites: tuple[str, ...] = ("residual",)
+    sites: tuple[str, ...] = Field(default=("residual",), min_length=1)
     form: dict[str, Any] = Field(default_factory=lambda: {"kind": "bottleneck", "rank": 32})
 
 

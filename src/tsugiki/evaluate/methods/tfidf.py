@@ -45,6 +45,6 @@ class Tfidf(Method):
             save=lambda folder: save_file(lexicon.tensors(), folder / _FILE),
         )
 
-    def load(self, folder: Path, job: Job) -> Predict:  # noqa: ARG002 - the signature of the contract
+    def load(self, folder: Path, job: Job) -> Predict:
         """The lexicon from its tensors."""
         return Lexicon.from_tensors(LexiconSpec(), load_file(folder / _FILE)).scores
