@@ -25,8 +25,8 @@ class Tfidf(Method):
         clock = Clock()
         curve: list[tuple[float, float]] = []
         best: tuple[float, float, Lexicon] | None = None
-        for strength in STRENGTHS:
-            lexicon = Lexicon.fit(job.train.texts, job.classes, len(job.labels), strength=strength, seed=job.seed)
+        fitted = Lexicon.path(job.train.texts, job.classes, len(job.labels), STRENGTHS, seed=job.seed)
+        for strength, lexicon in zip(STRENGTHS, fitted, strict=True):
             seconds = clock.seconds
             with clock.paused():
                 score = job.validation_score(lexicon.scores)
