@@ -12,7 +12,7 @@
     └── SpaceError       (OSError)            a disk or a quota that is full
 
 An error is a key of the message catalogue and the facts that fill it; the key is its searchable code. The wording is
-subject, found, allowed, next step. The class carries the exit code of the command line and the status of an HTTP answer.
+subject, found, allowed, next step. The class carries the exit code of the command line and the HTTP status.
 """
 
 from typing import ClassVar

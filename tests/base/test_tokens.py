@@ -25,6 +25,11 @@ def test_a_text_is_cut_at_the_limit_and_keeps_its_last_special_token(base):
     assert cut[:9] == whole[:9] and cut[-1] == base.tokenizer.sep_token_id
 
 
+@pytest.mark.parametrize("limit", [1, 2, 3])
+def test_no_limit_is_too_low_to_be_kept(base, limit):
+    assert [len(ids) for ids in encode(base, ["oil leak", ""], limit)] == [limit, min(limit, 2)]
+
+
 def test_a_text_without_a_token_gets_one_to_stand_on():
     bare: Any = tokenizer()
     bare.backend_tokenizer.post_processor = None

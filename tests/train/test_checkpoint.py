@@ -52,7 +52,7 @@ def test_what_is_resumed_takes_the_steps_that_would_have_been_taken(kept):
     at = checkpoint.resume(*other)
     for step in range(3, 7):
         further(model, optimiser, schedule, step)
-        further(*other, step)
+        further(other[0], other[1], other[2], step)
     assert all(one.equal(two) for one, two in zip(model.parameters(), other[0].parameters(), strict=True))
     assert optimiser.param_groups[0]["lr"] == other[1].param_groups[0]["lr"] != 0.1
     assert at is not None and at.step == 2

@@ -96,7 +96,8 @@ def test_equal_rows_give_equal_heads():
 
 def test_the_random_state_of_torch_is_left_alone():
     before = torch.get_rng_state()
-    fit_path(*clouds(), 3)
+    features, labels = clouds()
+    fit_path(features, labels, 3)
     assert torch.get_rng_state().equal(before)
 
 

@@ -15,7 +15,7 @@ from tsugiki.train import heads
 from tsugiki.train.candidate import best_of
 from tsugiki.train.head import PENALTIES, fit_path
 from tsugiki.train.heads import features_of, head_candidate, joined, middle, words_candidate
-from tsugiki.train.loop import accuracy_and_loss
+from tsugiki.train.loop import Labelled, accuracy_and_loss
 
 STATES = (1, 2, 4)
 
@@ -119,6 +119,6 @@ def test_the_best_is_the_highest_score_then_the_lowest_loss_then_the_cheapest(ro
 
 
 def test_a_class_that_train_lacks_never_counts_as_right(rows):
-    strange = SimpleNamespace(rows=rows.held.rows, classes=torch.full((15,), -1))
+    strange = Labelled(rows.held.rows, torch.full((15,), -1))
     found = head_candidate(rows.train, strange, 3, STATES)
     assert (found.score, found.loss) == (0.0, math.inf)

@@ -4,6 +4,7 @@ import errno
 import logging
 import math
 import os
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -177,18 +178,14 @@ def test_a_strategy_trains_what_it_says(bert, settings, stepped):
 
 
 def test_a_package_with_a_low_exit_loads_and_runs_only_the_layers_below_it(llama, tmp_path):
-    found = run(
-        llama,
-        placement__strategy="uniform",
-        placement__exit=2,
-        placement__sites=["mlp.down"],
-        placement__form={"kind": "low_rank"},
-    )
+    lora = {"placement__sites": ["mlp.down"], "placement__form": {"kind": "low_rank"}}
+    found = run(llama, placement__strategy="uniform", placement__exit=2, **lora)
     (suffix,) = (c for c in found.candidates if c.variant == "suffix 0/2")
     adapter = found.adapter_of(suffix)
     before = adapter.scores(TEXTS)
     adapter.save(tmp_path / "package")
     loaded = Adapter.load(tmp_path / "package", precision="fp32")
+    assert loaded.base is not None and adapter.base is not None
     assert loaded.base.anatomy.num_layers == 2 and loaded.base.num_layers == LAYERS
     assert loaded.base.num_params < adapter.base.num_params
     assert np.abs(loaded.scores(TEXTS) - before).max() < 1e-5
@@ -380,7 +377,7 @@ def test_a_disk_that_refuses_checkpoints_and_results_costs_no_run(bert, caplog, 
     real = os.fsync
 
     def full(opened):
-        if "runs" in os.readlink(f"/proc/self/fd/{opened}"):
+        if "runs" in str(Path(f"/proc/self/fd/{opened}").readlink()):
             raise OSError(errno.ENOSPC, "No space left on device")
         real(opened)
 
@@ -415,7 +412,7 @@ def test_the_base_in_half_precision_trains_and_answers_alike_when_loaded(bert, t
     (suffix,) = (c for c in found.candidates if c.variant == "suffix 2/4")
     adapter = found.adapter_of(suffix)
     adapter.save(tmp_path / "package")
-    assert adapter.base.dtype == torch.bfloat16
+    assert adapter.base is not None and adapter.base.dtype == torch.bfloat16
     loaded = Adapter.load(tmp_path / "package", precision="bf16")
     assert np.abs(loaded.scores(TEXTS) - adapter.scores(TEXTS)).max() < 1e-5
     adapter.close()

@@ -17,7 +17,8 @@ def encode(base: Base, texts: Sequence[str], max_length: int) -> list[list[int]]
     tokenizer: Any = base.tokenizer
     clipped = [_without_half_characters(clip(text, max_length)) for text in texts]
     ids: list[list[int]] = tokenizer(clipped, truncation=True, max_length=max_length)["input_ids"]
-    return [row or [int(tokenizer.pad_token_id)] for row in ids]
+    # Where the limit has no room for the special tokens, the tokenizer does not cut at all.
+    return [row[:max_length] or [int(tokenizer.pad_token_id)] for row in ids]
 
 
 def _without_half_characters(text: str) -> str:
