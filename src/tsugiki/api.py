@@ -85,9 +85,6 @@ def load(folder: str | Path, base: str | Base | None = None) -> "Adapter":
     """
     from tsugiki.tasks.adapter import Adapter
 
-    manifest = load_package(Path(folder)).manifest
-    if "labels" not in manifest.task:
-        raise PackageError("cli.no_labels", package=manifest.name, folder=folder)
     return Adapter.load(Path(folder), base)
 
 

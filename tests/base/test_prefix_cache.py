@@ -142,6 +142,17 @@ def test_a_lower_state_that_lacks_some_of_the_rows_is_passed_over(base, watch):
     assert_near(found.state(3, [29]), direct(base, texts, 29)[3])
 
 
+def test_no_row_is_kept_twice(base):
+    texts = texts_of(30)
+    cache = PrefixCache(base, 64)
+    cache.rows(texts[:20], [2], 1)
+    cache.rows(texts[10:], [3], 1)
+    lengths = cache.rows(texts, [2, 3], LAYERS).lengths
+    for state in (2, 3):
+        kept = sum(path.stat().st_size for path in cache_root().rglob(f"state-{state:03d}*/*.bin"))
+        assert kept == cache.num_bytes(lengths, 1)
+
+
 def test_means_need_no_token_states_and_no_layer_above_the_highest(base, watch):
     found = PrefixCache(base, 64).rows(texts_of(5), [], 2)
     assert found.stored == {} and found.pooled.shape == (5, 3, 32)
@@ -315,6 +326,13 @@ def with_another_tokenizer() -> Base:
 )
 def test_what_may_give_other_states_never_shares(first, second, lengths):
     assert computed_after(first(), second(), lengths) == 10
+
+
+@pytest.mark.parametrize(("states", "top"), [([2], 0), ([], 2)], ids=["tokens", "means"])
+def test_every_layer_below_a_state_counts_for_it_and_none_above(base, states, top):
+    assert PrefixCache(base, 64).rows(texts_of(10), states, top).computed == 10
+    for layer, computed in ((0, 10), (1, 10), (2, 0), (3, 0)):
+        assert PrefixCache(with_weight_changed(layer), 64).rows(texts_of(10), states, top).computed == computed
 
 
 def test_other_texts_never_share():

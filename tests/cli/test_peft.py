@@ -86,7 +86,7 @@ def test_a_lora_without_a_head_is_to_be_attached(tsugiki, package, tmp_path):
     assert "tsugiki.attach(model" in tsugiki("import", "peft", "--out", "again").out
     shown = tsugiki("predict", "again", "--text", "oil")
     assert shown.code == 6
-    assert shown.err.startswith("error[cli.no_labels]: ")
+    assert shown.err.startswith("error[package.no_labels]: ")
 
 
 def test_a_configuration_that_names_no_base_asks_for_one(tsugiki, package, tmp_path):

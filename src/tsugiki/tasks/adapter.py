@@ -21,6 +21,7 @@ from tsugiki.base.tokens import encode, pad
 from tsugiki.data.batches import length_batches
 from tsugiki.data.lexicon import Lexicon, LexiconSpec
 from tsugiki.data.rows import clip
+from tsugiki.errors import PackageError
 from tsugiki.manifest import Manifest
 from tsugiki.report.card import card
 from tsugiki.spec import parse
@@ -83,6 +84,8 @@ class Adapter:
             PackageError: the package is damaged or belongs to another base.
         """
         package = load_package(Path(folder))
+        if "labels" not in package.manifest.task:
+            raise PackageError("package.no_labels", package=package.manifest.name, folder=folder)
         exit = package.manifest.placement.exit
         if exit and not isinstance(base, Base):
             base = load_base(base or package.manifest.base.name, precision=precision, exit=exit)

@@ -33,7 +33,7 @@ class PlacementSettings(Spec):
 
     Args:
         strategy: `race` tries head, readout and two boundaries; `uniform` and `top` place modules as given here.
-        boundary: first adapted layer; None: two thirds of the layers are below it.
+        boundary: first adapted layer; None: two thirds of the layers are below it (`uniform`: none are).
         exit: first layer that is not run; None runs all.
         sites: of each adapted layer.
         form: `{kind, ...}` of every module.
