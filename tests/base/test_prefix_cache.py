@@ -195,16 +195,17 @@ def test_work_goes_on_where_it_was_stopped(base, watch, monkeypatch):
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("family", ["bert", "modernbert", "deberta-v2", "llama", "gemma3_text", "gpt2"])
+@pytest.mark.parametrize("family", ["bert", "deberta-v2", "gemma3_text", "gpt2"])
 def test_states_are_bit_for_bit_those_of_a_direct_run_of_rows_of_the_same_length(family, dtype):
     base = base_of(family, dtype=dtype)
-    texts = texts_of(12)
+    texts = [*texts_of(6), "oil pump", "belt noise"]
     for found in (PrefixCache(base, 64).rows(texts, range(LAYERS + 1), LAYERS) for _ in range(2)):
-        for row in range(12):
+        for row in (0, 4, 7):
             wanted = direct(base, texts, row)
             for s in range(LAYERS + 1):
                 assert_near(found.state(s, [row]), wanted[s])
-    alike = [row for row, length in enumerate(found.lengths) if length == found.lengths[0]]
+    alike = [row for row, length in enumerate(found.lengths) if length == found.lengths[-1]]
+    assert len(alike) > 1
     together = torch.tensor([found.token_ids[row] for row in alike])
     with torch.inference_mode():
         wanted = run_states(base.model, base.anatomy, together, None, range(LAYERS + 1))
