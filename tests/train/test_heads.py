@@ -12,7 +12,6 @@ from tests.support.runs import easy_splits, labelled, tiny_base
 from tsugiki.data.lexicon import STRENGTHS, Lexicon
 from tsugiki.data.rows import Rows
 from tsugiki.train import heads
-from tsugiki.train.candidate import best_of
 from tsugiki.train.head import PENALTIES, fit_path
 from tsugiki.train.heads import features_of, head_candidate, joined, middle, words_candidate
 from tsugiki.train.loop import Labelled, accuracy_and_loss
@@ -106,16 +105,6 @@ def test_words_stand_beside_a_candidate_only_where_validation_gains(rows):
 def _with(candidate, logits, rows):
     score, loss = accuracy_and_loss(logits, rows.held.classes)
     return replace(candidate, logits=logits, score=score, loss=loss)
-
-
-def test_the_best_is_the_highest_score_then_the_lowest_loss_then_the_cheapest(rows):
-    head = head_candidate(rows.train, rows.held, 3, STATES)
-    made = [
-        replace(head, variant=v, score=s, loss=loss)
-        for v, s, loss in (("a", 0.5, 0.1), ("b", 0.8, 0.5), ("c", 0.8, 0.4), ("d", 0.8, 0.4), ("e", 0.7, 0.0))
-    ]
-    assert best_of(made).variant == "c" and best_of(made[:2]).variant == "b"
-    assert best_of([replace(head, variant="alone", score=math.nan)]).variant == "alone"
 
 
 def test_a_class_that_train_lacks_never_counts_as_right(rows):

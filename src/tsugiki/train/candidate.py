@@ -53,8 +53,3 @@ class Candidate:
             "predicted_s": round(self.predicted_s, 3),
             "num_trainable": self.num_trainable,
         }
-
-
-def best_of(candidates: list[Candidate]) -> Candidate:
-    """The one with the best score; between equal scores the lower loss, then the earlier and so the cheaper one."""
-    return max(candidates, key=lambda c: (round(c.score, 6), round(-c.loss, 4)))

@@ -17,7 +17,8 @@ from tsugiki.i18n import notify, text, warn
 from tsugiki.placement.plan import STRATEGIES, Plan, head_states
 from tsugiki.spec import digest
 from tsugiki.tasks.adapter import Adapter
-from tsugiki.train.candidate import Candidate, best_of
+from tsugiki.train.candidate import Candidate
+from tsugiki.train.choice import best_of
 from tsugiki.train.config import Config
 from tsugiki.train.folder import run_folder
 from tsugiki.train.heads import head_candidate, joined, words_candidate
@@ -101,7 +102,7 @@ def train_adapter(splits: Splits, config: Config) -> Trained:
             if candidate.score >= _ENOUGH:
                 break
         seconds = _seconds(candidates, packer.train.rows.cache_s)
-        winner = best_of(candidates)
+        winner = best_of(candidates, packer.held.classes)
         adapter = packer.adapter(winner, candidates, seconds)
     curve = _curve(candidates, seconds["cache"])
     return Trained(adapter, candidates, seconds, curve, _verdict(winner, candidates), packer)
@@ -217,10 +218,12 @@ def _verdict(winner: Candidate, candidates: list[Candidate]) -> str:
     if math.isnan(winner.score):
         return text("train.no_validation")
     key = {"words": "train.words_enough", "head": "train.head_enough", "head + words": "train.head_enough"}
-    rest = max((c.score for c in candidates if c is not winner), default=0.0)
+    plain = [c.score for c in candidates if c.variant in key and c is not winner]
+    dearer = [c.score for c in candidates if c is not winner]
+    grafted = winner.variant not in key
     return text(
         key.get(winner.variant, "train.modules_won"),
         variant=winner.variant,
         score=100 * winner.score,
-        rest=100 * rest,
+        rest=100 * max(plain if grafted else dearer, default=0.0),
     )
