@@ -17,7 +17,7 @@ _TEXTS = (
     "Pallets pile up at the infeed, belt stands still although the motor runs.",
 )
 _METHODS = ("tsugiki", "full", "probe", "tfidf")
-_EPOCHS = 8
+_EPOCHS = 5
 
 
 def run(out: Annotated[Path, typer.Option("--out", metavar="DIR")] = Path("tsugiki-demo")) -> Answer:
