@@ -1,0 +1,14 @@
+"""`python -m benchmarks [--data FOLDER]`: every benchmark, results under `benchmarks/results`; hours on two cores.
+
+Each can be run alone: `python -m benchmarks.deep --out FILE`, `python -m benchmarks.sets --sets NAME`.
+"""
+
+import subprocess
+import sys
+
+from benchmarks.sets import RESULTS
+
+RESULTS.mkdir(exist_ok=True)
+# In processes of their own: what one leaves in memory would be counted for the next.
+subprocess.run([sys.executable, "-m", "benchmarks.deep", "--out", str(RESULTS / "deep.json")], check=True)
+subprocess.run([sys.executable, "-m", "benchmarks.sets", *sys.argv[1:]], check=True)
