@@ -126,12 +126,12 @@ class Bench:
 
 def test_the_rate_is_chosen_on_the_first_seed_and_its_search_is_counted_apart(job):
     full = METHODS.parse({"kind": "full"})
-    bench: Any = Bench({2e-5: 0.7, 5e-5: 0.9, 1e-4: 0.8})
+    bench: Any = Bench({3e-5: 0.7, 1e-4: 0.9, 3e-4: 0.8})
     runs = comparing._runs(full, job, [3, 4], bench)
-    assert bench.done == [(3, 2e-5), (3, 5e-5), (3, 1e-4), (4, 5e-5)]
+    assert bench.done == [(3, 3e-5), (3, 1e-4), (3, 3e-4), (4, 1e-4)]
     assert [(r.own.seed, r.own.learning_rate, r.own.train_s, r.own.sweep_s) for r in runs] == [
-        (3, 5e-5, 2.0, 6.0),
-        (4, 5e-5, 2.0, 6.0),
+        (3, 1e-4, 2.0, 6.0),
+        (4, 1e-4, 2.0, 6.0),
     ]
 
 

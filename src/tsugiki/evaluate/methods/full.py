@@ -15,7 +15,7 @@ class Full(Method):
     """Full fine-tuning; its package is a whole model."""
 
     kind: Literal["full"] = "full"
-    rates: ClassVar[tuple[float, ...]] = (2e-5, 5e-5, 1e-4)
+    rates: ClassVar[tuple[float, ...]] = (3e-5, 1e-4, 3e-4)
 
     def open_base(self, job: Job) -> Base:
         """With weights that may move."""
