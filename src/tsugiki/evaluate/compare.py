@@ -43,6 +43,7 @@ _MARGIN = 0.01
 _LEVEL = 0.90
 _MAX_LENGTH = 256
 _SIMPLE = ("probe-all", "tfidf")
+_BEYOND = (3.0, 9.0)
 
 
 class Difference(Spec):
@@ -267,7 +268,16 @@ def _runs(method: Method, job: Job, seeds: Sequence[int], bench: _Bench) -> list
 
     rates: Sequence[float | None] = method.rates or (None,)
     tried = {rate: run(seeds[0], rate) for rate in rates}
-    best = max(rates, key=lambda rate: tried[rate].own.validation_score)
+
+    def best_rate() -> float | None:
+        return max(tried, key=lambda rate: tried[rate].own.validation_score)
+
+    # A rate at the upper edge may have a better one above it, and a baseline that is not tuned makes us look good.
+    for rate in (method.rates[-1] * factor for factor in _BEYOND) if method.rates else ():
+        if best_rate() != max(tried, key=lambda tried_rate: tried_rate or 0.0):
+            break
+        tried[rate] = run(seeds[0], rate)
+    best = best_rate()
     sweep_s = sum(t.own.train_s for t in tried.values()) if method.rates else 0.0
     runs = [tried[best], *(run(seed, best) for seed in seeds[1:])]
     return [replace(r, results=[row.model_copy(update={"sweep_s": sweep_s}) for row in r.results]) for r in runs]
