@@ -22,7 +22,7 @@ from tsugiki.adapt.adapted import AdaptedModel
 from tsugiki.adapt.reader import mean_pool
 from tsugiki.base.model import Base, describe, freeze
 from tsugiki.base.prefix_cache import PrefixCache
-from tsugiki.base.store import CacheSettings
+from tsugiki.base.upkeep import CacheSettings
 from tsugiki.placement.plan import STRATEGIES, Plan
 from tsugiki.train.checkpoint import Checkpoint
 from tsugiki.train.config import TrainSettings

@@ -15,9 +15,10 @@ from tsugiki.adapt.reader import mean_pool
 from tsugiki.base import prefix_cache
 from tsugiki.base.model import Base, describe
 from tsugiki.base.prefix_cache import CachedRows, PrefixCache
-from tsugiki.base.store import CacheSettings, Shelf, cache_root
+from tsugiki.base.shelf import Shelf
 from tsugiki.base.suffix import run_states
 from tsugiki.base.tokens import encode
+from tsugiki.base.upkeep import CacheSettings, cache_root
 from tsugiki.errors import SpaceError
 
 WORDS = ("oil", "leak", "pump", "motor", "noise", "belt", "stuck", "valve", "loud", "hot")

@@ -135,13 +135,19 @@ def test_the_rate_is_chosen_on_the_first_seed_and_its_search_is_counted_apart(jo
     ]
 
 
-def test_a_rate_that_is_best_at_the_upper_edge_is_followed_until_it_is_passed(job):
+def test_a_rate_that_is_best_at_the_upper_edge_is_followed_once_above_it(job):
     full = METHODS.parse({"kind": "full"})
-    rising = {3e-5: 0.5, 1e-4: 0.6, 3e-4: 0.7, 3e-4 * 3.0: 0.8, 3e-4 * 9.0: 0.6}
+    rising = {3e-5: 0.5, 1e-4: 0.6, 3e-4: 0.7, 3e-4 * 3.0: 0.8}
     bench: Any = Bench(rising)
     (only,) = comparing._runs(full, job, [3], bench)
     assert [rate for _, rate in bench.done] == list(rising) and only.own.learning_rate == 3e-4 * 3.0
     assert only.own.sweep_s == 2.0 * len(rising)
+
+
+def test_a_rate_that_is_given_is_not_searched_for(job):
+    bench: Any = Bench({2e-4: 0.7})
+    runs = comparing._runs(METHODS.parse({"kind": "full"}), job, [3, 4], bench, 2e-4)
+    assert bench.done == [(3, 2e-4), (4, 2e-4)] and runs[0].own.sweep_s == 0.0
 
 
 def test_a_method_without_a_rate_runs_once_a_seed(job):

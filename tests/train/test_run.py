@@ -16,7 +16,7 @@ from tests.support.bases import tiny_base_folder
 from tests.support.models import LAYERS
 from tests.support.runs import LABELS, easy_rows, easy_splits, quick_config
 from tsugiki.adapt.package import load_package
-from tsugiki.base import store
+from tsugiki.base import segment
 from tsugiki.data.rows import Rows, Splits
 from tsugiki.errors import BaseModelError, ConfigError, MissingError, PackageError, RowsError, TrainingError
 from tsugiki.manifest import Manifest
@@ -358,7 +358,7 @@ def test_where_the_disk_is_full_nothing_is_kept_and_the_result_is_the_same(bert,
     def full(self, key, array):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(store.Draft, "add", full)
+    monkeypatch.setattr(segment.Draft, "add", full)
     found = run(bert)
     assert any("not kept" in message and "No space left" in message for message in warnings(caplog))
     assert not list((tmp_path / "full" / "cache").rglob("*.idx"))

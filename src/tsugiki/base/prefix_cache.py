@@ -17,9 +17,11 @@ from torch import Tensor
 
 from tsugiki.base.digest import settings_digest, weights_digest
 from tsugiki.base.model import Base
-from tsugiki.base.store import Array, CacheSettings, Draft, Rows, Shelf, Size, as_array, cache_root
+from tsugiki.base.segment import Array, Draft, as_array
+from tsugiki.base.shelf import Rows, Shelf
 from tsugiki.base.suffix import run_states
 from tsugiki.base.tokens import encode, pad
+from tsugiki.base.upkeep import CacheSettings, Size, cache_root
 from tsugiki.data.batches import equal_length_batches
 from tsugiki.i18n import notify, text, warn
 from tsugiki.progress import progress

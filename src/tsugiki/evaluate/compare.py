@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -43,7 +43,7 @@ _MARGIN = 0.01
 _LEVEL = 0.90
 _MAX_LENGTH = 256
 _SIMPLE = ("probe-all", "tfidf")
-_BEYOND = (3.0, 9.0)
+_BEYOND = 3.0
 
 
 class Difference(Spec):
@@ -110,6 +110,7 @@ def compare(
     seeds: int = 3,
     base: str | None = None,
     config: Config | None = None,
+    rates: Mapping[str, float] | None = None,
 ) -> Comparison:
     """Train, measure and report; a folder per run is kept beside what `Comparison.write` writes.
 
@@ -121,6 +122,7 @@ def compare(
         seeds: number of runs of each method; learning rates are chosen on the first.
         base: folder or hub name; None takes the one of `config`.
         config: precision, length, batch rule, epochs, first seed and number of rows, for all methods alike.
+        rates: learning rates by method, where they were chosen on other rows of the same set.
 
     Raises:
         RowsError: the rows cannot be learnt from, or there are none to report on.
@@ -139,7 +141,7 @@ def compare(
     target_score = None
     with _bench(out / "runs", sum(max(1, len(m.rates)) + seeds - 1 for m in parsed)) as bench:
         for method in order:
-            found[method.name] = _runs(method, job, numbers, bench)
+            found[method.name] = _runs(method, job, numbers, bench, (rates or {}).get(method.name))
             if method.name == "full":
                 target_score = float(np.mean([run.own.validation_score for run in found["full"]])) - _MARGIN
     comparison = Comparison(
@@ -259,26 +261,25 @@ def _bench(folder: Path, total: int) -> Iterator[_Bench]:
             worker.terminate()
 
 
-def _runs(method: Method, job: Job, seeds: Sequence[int], bench: _Bench) -> list[_Run]:
-    """The runs of one method, one for each seed, all at the rate that was best on validation under the first."""
+def _runs(method: Method, job: Job, seeds: Sequence[int], bench: _Bench, rate: float | None = None) -> list[_Run]:
+    """The runs of one method, one for each seed, all at one rate: the given one, or the best under the first seed."""
 
     def run(seed: int, rate: float | None) -> _Run:
         own = {"method": method.model_dump(mode="json"), "seed": seed, "learning_rate": rate}
         return bench.run(method.name, job.model_copy(update=own))
 
-    rates: Sequence[float | None] = method.rates or (None,)
-    tried = {rate: run(seeds[0], rate) for rate in rates}
+    if rate is not None or not method.rates:
+        return [run(seed, rate) for seed in seeds]
+    tried = {rate: run(seeds[0], rate) for rate in method.rates}
 
-    def best_rate() -> float | None:
+    def best_rate() -> float:
         return max(tried, key=lambda rate: tried[rate].own.validation_score)
 
     # A rate at the upper edge may have a better one above it, and a baseline that is not tuned makes us look good.
-    for rate in (method.rates[-1] * factor for factor in _BEYOND) if method.rates else ():
-        if best_rate() != max(tried, key=lambda tried_rate: tried_rate or 0.0):
-            break
-        tried[rate] = run(seeds[0], rate)
+    if best_rate() == method.rates[-1]:
+        tried[_BEYOND * method.rates[-1]] = run(seeds[0], _BEYOND * method.rates[-1])
     best = best_rate()
-    sweep_s = sum(t.own.train_s for t in tried.values()) if method.rates else 0.0
+    sweep_s = sum(t.own.train_s for t in tried.values())
     runs = [tried[best], *(run(seed, best) for seed in seeds[1:])]
     return [replace(r, results=[row.model_copy(update={"sweep_s": sweep_s}) for row in r.results]) for r in runs]
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from tsugiki.base.store import CacheSettings
+from tsugiki.base.upkeep import CacheSettings
 from tsugiki.errors import ConfigError, MissingError
 from tsugiki.spec import Spec, parse
 

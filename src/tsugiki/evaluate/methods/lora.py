@@ -22,7 +22,7 @@ class Lora(Method):
     kind: Literal["lora"] = "lora"
     rank: PositiveInt = 8
     alpha: PositiveInt = 16
-    rates: ClassVar[tuple[float, ...]] = (2e-4, 5e-4, 1e-3)
+    rates: ClassVar[tuple[float, ...]] = (3e-4, 1e-3, 3e-3)
 
     @property
     def config(self) -> dict[str, Any]:

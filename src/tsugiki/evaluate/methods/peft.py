@@ -22,7 +22,7 @@ class Peft(Method):
     kind: Literal["peft"] = "peft"
     title: str
     config: dict[str, Any]
-    rates: ClassVar[tuple[float, ...]] = (2e-4, 5e-4, 1e-3)
+    rates: ClassVar[tuple[float, ...]] = (3e-4, 1e-3, 3e-3)
 
     @field_validator("config")
     @classmethod

@@ -16,10 +16,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.base import store_writer
-from tests.base.store_writer import WIDTH, key_of, put, row_of, shelf_in
-from tsugiki.base import store
-from tsugiki.base.store import CacheSettings, Shelf, Size, as_array, cache_root, purge, usage
+from tests.base import shelf_writer
+from tests.base.shelf_writer import WIDTH, key_of, put, row_of, shelf_in
+from tsugiki.base import segment, shelf, upkeep
+from tsugiki.base.segment import as_array
+from tsugiki.base.shelf import Shelf
+from tsugiki.base.upkeep import CacheSettings, Size, cache_root, purge, usage
 from tsugiki.errors import ConfigError, SpaceError
 from tsugiki.home import home, private_folder, write_atomically
 
@@ -29,8 +31,8 @@ posix = pytest.mark.skipif(os.name != "posix", reason="Windows has no modes, and
 @contextmanager
 def another_process(root: Path, first: int = 0, segments: int = 1, step: int = 0) -> Iterator[subprocess.Popen[str]]:
     """A writer of `segments` segments of 100 rows, from row `first` on; it dies before sync or rename number `step`."""
-    command = [sys.executable, store_writer.__file__, root, first, segments, step]
-    environment = os.environ | {"PYTHONPATH": str(Path(store.__file__).parents[2])}
+    command = [sys.executable, shelf_writer.__file__, root, first, segments, step]
+    environment = os.environ | {"PYTHONPATH": str(Path(shelf.__file__).parents[2])}
     with subprocess.Popen([str(c) for c in command], stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout and process.stdout.readline() == "ready\n"
         yield process
@@ -151,7 +153,7 @@ def test_20_new_rows_among_500_write_20(tmp_path):
     assert missing == list(range(480, 500))
     put(shelf, missing)
     new_bytes = sum(row_of(number).nbytes for number in missing)
-    assert usage(tmp_path) - before == new_bytes + store._HEADER.size + 20 * 36 + 32
+    assert usage(tmp_path) - before == new_bytes + segment.HEADER.size + 20 * 36 + 32
     assert holds(shelf, range(500)) and holds(shelf_in(tmp_path), range(500))
 
 
@@ -252,7 +254,7 @@ def test_a_draft_from_another_machine_is_abandoned_after_a_day_of_silence(tmp_pa
 
 
 def test_a_draft_older_than_the_process_that_has_its_number_now_is_removed(tmp_path):
-    draft = tmp_path / f"{store._place()}-{os.getpid()}-0123456789abcdef.bin.part"
+    draft = tmp_path / f"{segment.place()}-{os.getpid()}-0123456789abcdef.bin.part"
     draft.write_bytes(b"half")
     os.utime(draft, (time.time() - 30 * 86_400,) * 2)
     shelf_in(tmp_path)
@@ -268,7 +270,7 @@ def test_a_segment_published_by_a_writer_that_then_ended_is_not_swept(tmp_path, 
         hidden.rename(idx)
         return False
 
-    monkeypatch.setattr(store, "_writer_lives", publishes_and_ends)
+    monkeypatch.setattr(upkeep, "_writer_lives", publishes_and_ends)
     assert holds(shelf_in(tmp_path), range(3))
 
 
@@ -312,7 +314,7 @@ def test_a_disk_that_is_full_leaves_nothing_and_says_so(tmp_path, monkeypatch, f
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
 def test_a_write_that_finds_the_disk_full_cannot_be_published_afterwards(tmp_path, monkeypatch):
     shelf = shelf_in(tmp_path)
-    monkeypatch.setattr(store, "owner_only", lambda _path, _flags: os.open("/dev/full", os.O_WRONLY))
+    monkeypatch.setattr(segment, "owner_only", lambda _path, _flags: os.open("/dev/full", os.O_WRONLY))
     with shelf.writer(1000) as draft:
         draft.add(key_of(1), row_of(1))  # fits the buffer
         with pytest.raises(SpaceError):
@@ -441,7 +443,7 @@ def test_what_would_fit_only_in_the_place_of_mapped_rows_evicts_nothing(tmp_path
 def test_a_disk_that_is_short_evicts_too(tmp_path, monkeypatch):
     fill(tmp_path, "a", "b")
     usual = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usual._replace(free=store._SPARE_BYTES + 1000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usual._replace(free=upkeep.SPARE_BYTES + 1000))
     shelf = Shelf(Path("c"), WIDTH, "float32", root=tmp_path)
     with shelf.writer(64_000):
         pass
@@ -455,7 +457,7 @@ def test_the_usual_quota_is_20_gb_or_half_of_what_the_disk_could_give(tmp_path, 
     fill(tmp_path, "a")
     usual = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: usual._replace(free=free - usage(tmp_path)))
-    assert store._limits(tmp_path, CacheSettings())[1] == quota
+    assert upkeep.limits(tmp_path, CacheSettings())[1] == quota
 
 
 def test_a_segment_evicted_by_another_process_is_missing_unless_it_was_found_before(tmp_path):

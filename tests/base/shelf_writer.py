@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tsugiki.base.store import Array, Shelf
+from tsugiki.base.segment import Array
+from tsugiki.base.shelf import Shelf
 
 WIDTH = 16
 
