@@ -10,5 +10,6 @@ from benchmarks.sets import RESULTS
 
 RESULTS.mkdir(exist_ok=True)
 # In processes of their own: what one leaves in memory would be counted for the next.
-subprocess.run([sys.executable, "-m", "benchmarks.deep", "--out", str(RESULTS / "deep.json")], check=True)
+for name in ("deep", "warm", "serving", "memory"):
+    subprocess.run([sys.executable, "-m", f"benchmarks.{name}", "--out", str(RESULTS / f"{name}.json")], check=True)
 subprocess.run([sys.executable, "-m", "benchmarks.sets", *sys.argv[1:]], check=True)

@@ -6,7 +6,7 @@ of ours holds the build of the cache. Full fine-tuning and LoRA run the same num
 
 import argparse
 import json
-import platform
+import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -18,6 +18,7 @@ from torch import nn
 from torch.nn import functional
 from transformers import LlamaConfig, LlamaModel
 
+from benchmarks.machine import machine
 from tsugiki.adapt.adapted import AdaptedModel
 from tsugiki.adapt.reader import mean_pool
 from tsugiki.base.model import Base, describe, freeze
@@ -80,9 +81,10 @@ def finetune(base: Base, adapt: Callable[[nn.Module], nn.Module], rows: Labelled
 
 
 def graft(base: Base, texts: list[str], classes: torch.Tensor, plan: Plan, epochs: int) -> dict[str, float]:
-    """Seconds of ours, cache and training, in an empty home."""
+    """Seconds of ours, cache and training, in an empty home: states of an earlier run would flatter this one."""
     settings = TrainSettings(epochs=epochs, patience=epochs, batch_tokens=ROWS * LENGTH, batch_rows=ROWS)
     with tempfile.TemporaryDirectory() as folder:
+        os.environ["TSUGIKI_HOME"] = folder
         needed = [min(g.layer for g in plan.grafts)] if plan.grafts else list(plan.states)
         cache = PrefixCache(base, LENGTH, CacheSettings())
         cached = cache.rows(texts, needed, base.num_layers)
@@ -104,7 +106,7 @@ def lora(model: nn.Module) -> nn.Module:
 
 
 def main() -> None:
-    """Measure all, twice, and write medians."""
+    """Measure all and write the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--epochs", type=int, default=10)
@@ -136,7 +138,7 @@ def main() -> None:
             "epochs": options.epochs,
             "times_faster_than_full": seconds["full"] / result["train_s"],
             "times_faster_than_lora": seconds["lora"] / result["train_s"],
-            "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}",
+            "machine": machine(),
         }
         print(f"{result['method']:20} {result['train_s']:8.2f} s  {result['times_faster_than_full']:6.1f} x full")
     options.out.parent.mkdir(parents=True, exist_ok=True)

@@ -12,9 +12,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from tsugiki.data.rows import Rows, Splits, read_splits
 from tsugiki.data.split import folds, subsample
-from tsugiki.evaluate.compare import compare
+from tsugiki.evaluate.compare import Correct, compare, differences
 from tsugiki.evaluate.result import Result, write_results
 from tsugiki.train.config import Config, read_config
 
@@ -67,7 +69,7 @@ def main() -> None:
     options = parser.parse_args()
     for name in options.sets:
         results: list[Result] = []
-        differences = []
+        correct: dict[str, list[Correct]] = {}
         rates: dict[str, float] = {}
         for part, splits in parts(name, options.data):
             out = RUNS / part.replace(" ", "-")
@@ -82,10 +84,14 @@ def main() -> None:
             )
             rates |= {row.method: row.learning_rate for row in found.results if row.learning_rate}
             results += found.results
-            differences += [{"dataset": part, **d.model_dump(mode="json")} for d in found.differences]
+            for method, right in found.correct.items():
+                correct.setdefault(method, []).append(right)
         RESULTS.mkdir(exist_ok=True)
         write_results(RESULTS / f"{name}.json", results)
-        (RESULTS / f"{name}.differences.json").write_text(json.dumps(differences, indent=1), encoding="utf-8")
+        # Over the rows of all folds at once.
+        joined = differences(results, {method: np.concatenate(right, axis=1) for method, right in correct.items()})
+        rows = [{"dataset": name, **difference.model_dump(mode="json")} for difference in joined]
+        (RESULTS / f"{name}.differences.json").write_text(json.dumps(rows, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

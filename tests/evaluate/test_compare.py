@@ -157,6 +157,12 @@ def test_a_method_without_a_rate_runs_once_a_seed(job):
     assert own.own.sweep_s == 0.0
 
 
+def test_a_method_that_draws_nothing_runs_once_for_all_seeds(job):
+    bench: Any = Bench({None: 0.5})
+    runs = comparing._runs(METHODS.parse({"kind": "probe_all"}), job, [0, 1], bench)
+    assert bench.done == [(0, None)] and [run.own.seed for run in runs] == [0, 1]
+
+
 def test_time_to_target_is_the_first_point_at_or_above_it():
     curve = ((1.0, 0.5), (2.0, 0.8), (3.0, 0.9))
     assert row(curve=curve).against(0.8).time_to_target_s == 2.0
@@ -165,16 +171,10 @@ def test_time_to_target_is_the_first_point_at_or_above_it():
 
 
 def test_everything_is_compared_with_full_and_with_the_better_simple_method():
-    def runs(score, right):
-        return [comparing._Run([row(validation_score=score)], np.array(right, dtype=bool))]
-
-    found = {
-        "full": runs(0.9, [1, 1, 1, 0]),
-        "probe-all": runs(0.8, [1, 1, 0, 0]),
-        "tfidf": runs(0.7, [1, 0, 0, 0]),
-        "tsugiki": runs(0.9, [1, 1, 1, 1]),
-    }
-    differences = comparing._differences(found, ["tsugiki", "full", "probe-all", "tfidf"])
+    validated = {"tsugiki": 0.9, "full": 0.9, "probe-all": 0.8, "tfidf": 0.7}
+    right = {"tsugiki": [1, 1, 1, 1], "full": [1, 1, 1, 0], "probe-all": [1, 1, 0, 0], "tfidf": [1, 0, 0, 0]}
+    results = [row(method=method, validation_score=score) for method, score in validated.items()]
+    differences = comparing.differences(results, {m: np.array([hits], dtype=bool) for m, hits in right.items()})
     assert [(d.method, d.against) for d in differences] == [
         *(("tsugiki", "full"), ("probe-all", "full"), ("tfidf", "full")),
         *(("tsugiki", "probe-all"), ("full", "probe-all"), ("tfidf", "probe-all")),

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -45,6 +45,8 @@ _MAX_LENGTH = 256
 _SIMPLE = ("probe-all", "tfidf")
 _BEYOND = 3.0
 
+Correct = NDArray[np.bool_]
+
 
 class Difference(Spec):
     """How a method's score differs from another's, by paired bootstrap over rows and seeds.
@@ -74,11 +76,13 @@ class Comparison:
         results: rows by method, seed and candidate.
         differences: of each method against `full`, and against the better of `probe-all` and `tfidf` on validation.
         target_score: mean validation score of full fine-tuning less one point; None where it is not among the methods.
+        correct: whether each test row was answered right under each seed, (S, N), by method.
     """
 
     results: tuple[Result, ...]
     differences: tuple[Difference, ...]
     target_score: float | None
+    correct: dict[str, Correct] = field(repr=False)
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -139,16 +143,14 @@ def compare(
     order = sorted(parsed, key=lambda method: method.name != "full")
     found: dict[str, list[_Run]] = {}
     target_score = None
-    with _bench(out / "runs", sum(max(1, len(m.rates)) + seeds - 1 for m in parsed)) as bench:
+    with _bench(out / "runs", sum(_planned(m, seeds, rates or {}) for m in parsed)) as bench:
         for method in order:
             found[method.name] = _runs(method, job, numbers, bench, (rates or {}).get(method.name))
             if method.name == "full":
                 target_score = float(np.mean([run.own.validation_score for run in found["full"]])) - _MARGIN
-    comparison = Comparison(
-        results=tuple(r.against(target_score) for m in parsed for run in found[m.name] for r in run.results),
-        differences=tuple(_differences(found, [method.name for method in parsed])),
-        target_score=target_score,
-    )
+    results = tuple(r.against(target_score) for m in parsed for run in found[m.name] for r in run.results)
+    correct = {m.name: np.stack([run.correct for run in found[m.name]]) for m in parsed}
+    comparison = Comparison(results, differences(results, correct), target_score, correct)
     comparison.write(out)
     return comparison
 
@@ -161,7 +163,7 @@ class _Run:
     """One job that is done: its rows, and whether each test row was answered right (N,)."""
 
     results: list[Result]
-    correct: NDArray[np.bool_]
+    correct: Correct
 
     @property
     def own(self) -> Result:
@@ -261,6 +263,13 @@ def _bench(folder: Path, total: int) -> Iterator[_Bench]:
             worker.terminate()
 
 
+def _planned(method: Method, seeds: int, rates: Mapping[str, float]) -> int:
+    """How many runs a method takes, if none of its rates leads beyond them."""
+    if not method.drawn:
+        return 1
+    return seeds if method.name in rates else max(1, len(method.rates)) + seeds - 1
+
+
 def _runs(method: Method, job: Job, seeds: Sequence[int], bench: _Bench, rate: float | None = None) -> list[_Run]:
     """The runs of one method, one for each seed, all at one rate: the given one, or the best under the first seed."""
 
@@ -268,6 +277,9 @@ def _runs(method: Method, job: Job, seeds: Sequence[int], bench: _Bench, rate: f
         own = {"method": method.model_dump(mode="json"), "seed": seed, "learning_rate": rate}
         return bench.run(method.name, job.model_copy(update=own))
 
+    if not method.drawn:
+        only = run(seeds[0], rate)
+        return [replace(only, results=[r.model_copy(update={"seed": seed}) for r in only.results]) for seed in seeds]
     if rate is not None or not method.rates:
         return [run(seed, rate) for seed in seeds]
     tried = {rate: run(seeds[0], rate) for rate in method.rates}
@@ -287,19 +299,26 @@ def _runs(method: Method, job: Job, seeds: Sequence[int], bench: _Bench, rate: f
 # --- what it says ----------------------------------------------------------------------------------------------------
 
 
-def _differences(found: dict[str, list[_Run]], names: list[str]) -> list[Difference]:
-    """Each method against full fine-tuning, and against the better of the two that train nothing inside the base."""
-    correct = {name: np.stack([run.correct for run in runs]) for name, runs in found.items()}
-    simple = [name for name in _SIMPLE if name in found]
-    rivals = ["full"] if "full" in found else []
-    if simple:
-        rivals.append(max(simple, key=lambda name: np.mean([run.own.validation_score for run in found[name]])))
-    return [
+def differences(results: Sequence[Result], correct: Mapping[str, Correct]) -> tuple[Difference, ...]:
+    """Each method against full fine-tuning, and against the better of the two that train nothing inside the base.
+
+    Args:
+        results: rows by method and seed; which simple method is better is decided by their validation scores.
+        correct: whether each test row was answered right under each seed, (S, N), by method; rows of several folds may
+            stand side by side.
+    """
+
+    def validated(method: str) -> float:
+        return float(np.mean([row.validation_score for row in results if row.won and row.method == method]))
+
+    simple = [name for name in _SIMPLE if name in correct]
+    rivals = (["full"] if "full" in correct else []) + ([max(simple, key=validated)] if simple else [])
+    return tuple(
         Difference(method=name, against=rival, **_interval(correct[name], correct[rival]))
         for rival in rivals
-        for name in names
+        for name in correct
         if name != rival
-    ]
+    )
 
 
 def _interval(first: NDArray[Any], second: NDArray[Any]) -> dict[str, float]:

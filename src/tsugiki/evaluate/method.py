@@ -117,11 +117,13 @@ class Outcome:
 class Method(Spec):
     """Learns from a job and can be served from what it saved.
 
-    `rates` are the learning rates to choose from on the first seed; empty where there is none to choose.
+    `rates` are the learning rates to choose from on the first seed; empty where there is none to choose. `drawn` says
+    whether the seed has a say in what is learnt; where it has none, one run stands for all seeds.
     """
 
     kind: str
     rates: ClassVar[tuple[float, ...]] = ()
+    drawn: ClassVar[bool] = True
 
     @property
     def name(self) -> str:

@@ -1,7 +1,7 @@
 """Logistic regression on all states, embeddings included."""
 
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from tsugiki.base.model import load_base
 from tsugiki.evaluate.method import Job, Method, Outcome, Predict
@@ -12,6 +12,7 @@ class ProbeAll(Method):
     """A probe of what enters and leaves every layer."""
 
     kind: Literal["probe_all"] = "probe_all"
+    drawn: ClassVar[bool] = False
 
     def fit(self, job: Job) -> Outcome:
         """Pool and fit."""

@@ -1,7 +1,7 @@
 """Logistic regression on the last state."""
 
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from tsugiki.base.model import load_base
 from tsugiki.evaluate.method import Job, Method, Outcome, Predict
@@ -12,6 +12,7 @@ class ProbeLast(Method):
     """A probe of what leaves the last layer."""
 
     kind: Literal["probe_last"] = "probe_last"
+    drawn: ClassVar[bool] = False
 
     def fit(self, job: Job) -> Outcome:
         """Pool and fit."""

@@ -1,0 +1,124 @@
+"""What the cache saves: the same training twice on the same rows, the second time with the states of the first.
+
+`python -m benchmarks.warm --out FILE`. The built-in base on the English demo tickets, each way of training three times
+in a home of its own; `expected` is `1 + b / (2 (e - b) P)` for a suffix of layers b to e trained for P epochs: a layer
+costs one unit forward for the cache, and two, forward and backward, in each epoch.
+"""
+
+import argparse
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import torch
+
+from benchmarks.machine import machine
+from tsugiki.adapt.adapted import AdaptedModel
+from tsugiki.base.model import Base, load_base
+from tsugiki.base.prefix_cache import PrefixCache
+from tsugiki.data.rows import Rows, read_splits
+from tsugiki.placement.plan import STRATEGIES, Plan, head_states
+from tsugiki.train.checkpoint import Checkpoint
+from tsugiki.train.config import TrainSettings
+from tsugiki.train.heads import head_candidate
+from tsugiki.train.loop import Labelled, fit
+from tsugiki.train.race import Track
+from tsugiki.train.scion import Scion
+
+TIMES, EPOCHS, LENGTH = 3, 6, 256
+Train = Callable[[Labelled, int], float]
+"""Seconds of training on rows of a number of classes."""
+
+
+def head(base: Base) -> Train:
+    """The head alone."""
+    return lambda rows, classes: head_candidate(rows, _few(rows), classes, head_states(base.num_layers)).train_s
+
+
+def planned(base: Base, plan: Plan) -> Train:
+    """All epochs of a plan; early stopping would make two runs of different length."""
+    settings = TrainSettings(epochs=EPOCHS, patience=EPOCHS)
+
+    def train(rows: Labelled, classes: int) -> float:
+        with tempfile.TemporaryDirectory() as folder:
+            track = Track(base, rows, _few(rows), classes, settings, Path(folder))
+            scion = Scion(AdaptedModel(base.model, base.anatomy), plan.grafts, track.classifier(plan, None), 0)
+            seconds = fit(scion, rows, _few(rows), settings, Checkpoint(Path(folder), "run"), plan.variant).train_s
+            scion.close()
+        return seconds
+
+    return train
+
+
+def twice(base: Base, rows: Rows, states: tuple[int, ...], train: Train) -> tuple[list[float], list[float]]:
+    """(seconds of cache, seconds of training) of the first and of the second run, in an empty home."""
+    labels = sorted(set(rows.labels or ()))
+    classes = torch.tensor([labels.index(label) for label in rows.labels or ()])
+    found = []
+    with tempfile.TemporaryDirectory() as home:
+        os.environ["TSUGIKI_HOME"] = home
+        for _ in range(2):
+            cached = PrefixCache(base, LENGTH).rows(rows.texts, states, base.num_layers)
+            found.append([cached.cache_s, train(Labelled(cached, classes), len(labels))])
+    return found[0], found[1]
+
+
+def _few(rows: Labelled) -> Labelled:
+    """Nothing to validate on: only training is timed."""
+    cached = rows.rows
+    return Labelled(type(cached)(cached.base, cached.token_ids[:1], cached.pooled[:1], cached.stored), rows.classes[:1])
+
+
+def main() -> None:
+    """Measure and write the medians."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    rows = read_splits(str(files("tsugiki") / "demo" / "tickets_en")).train
+    assert rows is not None
+    base = load_base(None, precision="fp32")
+    layers = base.num_layers
+    given: dict[str, Any] = {"sites": ["residual"], "form": {"kind": "bottleneck", "rank": 32}}
+    strategy = STRATEGIES.parse({"kind": "top", **given})
+    readout = STRATEGIES.parse({"kind": "race", **given}).plans(base.anatomy)[0]
+    ways: dict[str, tuple[tuple[int, ...], Train, float | None]] = {
+        "head": ((), head(base), None),
+        "readout": (readout.states, planned(base, readout), None),
+    }
+    for boundary in (2 * layers // 3, layers // 2):
+        plan = strategy.suffix(base.anatomy, boundary)
+        saved = 1 + boundary / (2 * (layers - boundary) * EPOCHS)
+        ways[plan.variant] = ((boundary,), planned(base, plan), saved)
+    results = []
+    for variant, (states, train, expected) in ways.items():
+        pairs = [twice(base, rows, states, train) for _ in range(TIMES)]
+        first, second = (tuple(median(pair[run][part] for pair in pairs) for part in (0, 1)) for run in (0, 1))
+        ratio = median(sum(a) / sum(b) for a, b in pairs)
+        results.append(
+            {
+                "dataset": "tickets_en",
+                "method": "tsugiki",
+                "variant": variant,
+                "rows": len(rows),
+                "epochs": EPOCHS,
+                "first_cache_s": first[0],
+                "first_train_s": first[1],
+                "second_cache_s": second[0],
+                "second_train_s": second[1],
+                "times_faster": ratio,
+                "expected": expected,
+                "machine": machine(),
+            }
+        )
+        print(f"{variant:12} {sum(first):6.2f} s, then {sum(second):6.2f} s: {ratio:.2f} x ({expected or 3:.2f})")
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(results, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
