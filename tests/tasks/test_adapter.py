@@ -9,7 +9,7 @@ from tests.support.bases import tiny_base_folder
 from tests.support.models import LAYERS
 from tests.support.runs import LABELS, easy_rows
 from tsugiki.adapt.package import load_package
-from tsugiki.base.model import load_base
+from tsugiki.base.model import Base, load_base
 from tsugiki.errors import MissingError, PackageError, RoutingError
 from tsugiki.tasks import adapter as module
 from tsugiki.tasks.adapter import Adapter, Prediction, mix
@@ -73,7 +73,7 @@ def test_a_batch_of_mixed_lengths_is_answered_like_its_texts_one_by_one(adapter,
     assert together.shape == (len(TEXTS), 3) and together.dtype == np.float32
     alone = np.concatenate([adapter.scores([text]) for text in TEXTS])
     assert np.abs(together - alone).max() < 1e-4
-    monkeypatch.setattr(module, "_BATCH_TOKENS", 40)
+    monkeypatch.setattr(Base, "batch_tokens", 40)
     assert np.abs(together - adapter.scores(TEXTS)).max() < 1e-4
 
 

@@ -8,6 +8,7 @@ import torch
 
 from tests.support.runs import easy_splits, labelled, readout_plan, suffix_plan, tiny_base
 from tsugiki.adapt.adapted import AdaptedModel
+from tsugiki.base.model import Base
 from tsugiki.errors import TrainingError
 from tsugiki.placement.plan import head_states
 from tsugiki.train import loop
@@ -417,6 +418,6 @@ def test_without_trackers_nothing_is_written_but_the_result(race, own_home):
 def test_many_rows_are_scored_batch_by_batch_in_their_order(rows, graft, monkeypatch):
     scion = graft(random=True)
     at_once = scores(scion, rows.train.rows)
-    monkeypatch.setattr(loop, "_EVALUATION_TOKENS", 30)
+    monkeypatch.setattr(Base, "batch_tokens", 30)
     assert torch.allclose(scores(scion, rows.train.rows), at_once, atol=1e-5)
     assert len({tuple(row) for row in at_once.tolist()}) == 48

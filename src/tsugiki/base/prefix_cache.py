@@ -26,7 +26,6 @@ from tsugiki.data.batches import equal_length_batches
 from tsugiki.i18n import notify, text, warn
 from tsugiki.progress import progress
 
-_BATCH_TOKENS = 4096
 # A run that is killed loses no more than one segment.
 _SEGMENT_BYTES = 256 * 10**6
 
@@ -187,7 +186,7 @@ class PrefixCache:
             drafts = {s: stack.enter_context(order.shelves[s].writer(size)) for s in wanted}
             means_size = self._means_bytes(len(block), order.top)
             means = stack.enter_context(order.means.writer(means_size)) if pooling else None
-            for batch in equal_length_batches(lengths, _BATCH_TOKENS):
+            for batch in equal_length_batches(lengths, self.base.batch_tokens):
                 rows = [block[i] for i in batch]
                 entering = below.gather(batch, lengths[batch[0]]) if below is not None else None
                 found = self._run([order.token_ids[i] for i in rows], {*keep, *wanted}, start, entering)
@@ -224,7 +223,7 @@ class PrefixCache:
 
     def _computed(self, token_ids: list[list[int]], top: int) -> tuple[Tensor, dict[int, Rows], int]:
         pooled = torch.zeros(len(token_ids), top + 1, self.base.width)
-        for batch in equal_length_batches([len(ids) for ids in token_ids], _BATCH_TOKENS):
+        for batch in equal_length_batches([len(ids) for ids in token_ids], self.base.batch_tokens):
             pooled[batch] = _pooled(self._run([token_ids[i] for i in batch], range(top + 1), 0, None), top).cpu()
         return pooled, {}, len(token_ids)
 

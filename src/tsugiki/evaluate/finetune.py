@@ -30,7 +30,6 @@ _DROPOUT = 0.1
 _WARMUP_SHARE = 0.1
 _WEIGHT_DECAY = 0.01
 _MAX_NORM = 1.0
-_ANSWER_TOKENS = 8192
 
 
 class PooledClassifier(nn.Module):
@@ -141,7 +140,7 @@ def predictor(model: PooledClassifier, base: Base, job: Job) -> Predict:
         ids = encode(base, texts, job.max_length)
         out = np.zeros((len(texts), len(job.labels)), dtype=np.float32)
         with _autocast(base, job):
-            for rows in length_batches([len(row) for row in ids], _ANSWER_TOKENS, _ANSWER_TOKENS):
+            for rows in length_batches([len(row) for row in ids], base.batch_tokens, base.batch_tokens):
                 batch, mask = pad([ids[i] for i in rows])
                 out[rows] = model(batch.to(base.device), mask.to(base.device)).float().cpu().numpy()
         return out

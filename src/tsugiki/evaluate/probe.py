@@ -29,7 +29,6 @@ STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1)
 
 _FILE = "probe.safetensors"
 _MAX_STEPS = 200
-_BATCH_TOKENS = 4096
 
 
 def fit_probe(job: Job, base: Base, states: Sequence[int]) -> Outcome:
@@ -85,7 +84,7 @@ def pooled(base: Base, texts: Sequence[str], states: Sequence[int], max_length: 
     """Mean over the tokens of some states, state by state: N texts to (N, K * d)."""
     ids = encode(base, texts, max_length)
     out = np.zeros((len(texts), len(states) * base.width), dtype=np.float32)
-    for rows in length_batches([len(row) for row in ids], _BATCH_TOKENS, _BATCH_TOKENS):
+    for rows in length_batches([len(row) for row in ids], base.batch_tokens, base.batch_tokens):
         batch, mask = (tensor.to(base.device) for tensor in pad([ids[i] for i in rows]))
         found = run_states(base.model, base.anatomy, batch, mask, states)
         out[rows] = torch.cat([mean_pool(found[s], mask) for s in states], dim=1).cpu().numpy()

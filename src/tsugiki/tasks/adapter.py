@@ -26,7 +26,6 @@ from tsugiki.manifest import Manifest
 from tsugiki.report.card import card
 from tsugiki.spec import parse
 
-_BATCH_TOKENS = 4096
 _NAME = "adapter"
 
 
@@ -135,7 +134,8 @@ class Adapter:
         assert self.base is not None
         ids = encode(self.base, texts, max_length)
         out = torch.zeros(len(texts), len(self.labels))
-        for rows in length_batches([len(row) for row in ids], _BATCH_TOKENS, _BATCH_TOKENS):
+        budget = self.base.batch_tokens
+        for rows in length_batches([len(row) for row in ids], budget, budget):
             out[rows] = self._logits([ids[i] for i in rows]).float().cpu()
         return out
 

@@ -25,7 +25,6 @@ from tsugiki.train.config import TrainSettings
 from tsugiki.train.scion import Scion
 from tsugiki.train.trackers import plain, tracks
 
-_EVALUATION_TOKENS = 8192
 _FAR = 0.02
 
 
@@ -147,7 +146,7 @@ def scores(scion: Scion, rows: CachedRows) -> Tensor:
     """Logits of all rows, (N, C), on the CPU."""
     scion.set_training(None)
     out = torch.zeros(len(rows), scion.classifier.bias.shape[0])
-    for batch in length_batches(rows.lengths, _EVALUATION_TOKENS, _EVALUATION_TOKENS):
+    for batch in length_batches(rows.lengths, rows.base.batch_tokens, rows.base.batch_tokens):
         out[batch] = scion(rows, batch).float().cpu()
     return out
 
