@@ -1,9 +1,10 @@
 """Score and cost against what one would use otherwise, on five public sets with the built-in base.
 
-`python -m benchmarks.sets --data FOLDER [--sets NAME ...]`. At most 4,000 training rows, five epochs, three seeds,
-learning rates of the baselines chosen on the first; the two small sets by five-fold cross-validation over all their
-rows, with rates chosen on the first fold and half the rows in a batch, so that five epochs hold enough steps. Runs are
-kept by the digest of their job, so a benchmark that is stopped goes on where it was.
+`python -m benchmarks.sets --data FOLDER [--sets NAME ...]`. The large sets with at most 2,000 training, 500 validation
+and 2,000 test rows and three seeds, learning rates of the baselines chosen on the first; the two small ones by
+five-fold cross-validation over all their rows, a seed for each fold, rates chosen on the first fold, and half the rows
+in a batch, so that five epochs hold enough steps. Runs are kept by the digest of their job, so a benchmark that is
+stopped goes on where it was.
 """
 
 import argparse
@@ -15,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from tsugiki.data.rows import Rows, Splits, read_splits
-from tsugiki.data.split import folds, subsample
+from tsugiki.data.split import folds, subsample, with_validation
 from tsugiki.evaluate.compare import Correct, compare, differences
 from tsugiki.evaluate.result import Result, write_results
 from tsugiki.train.config import Config, read_config
@@ -25,20 +26,22 @@ RUNS = Path(__file__).parent / "runs"
 METHODS = ("full", "lora", "probe-last", "probe-all", "tfidf", "tsugiki")
 WHOLE = ("banking77", "clinc150", "goemotions_ekman")
 FOLDED = ("faa_incident_type", "failure_mode")
-NUM_FOLDS, EPOCHS, MAX_ROWS, MAX_VALIDATION = 5, 5, 4_000, 1_000
+NUM_FOLDS, NUM_SEEDS, EPOCHS = 5, 3, 5
+MAX_ROWS, MAX_VALIDATION, MAX_TEST = 2_000, 500, 2_000
 
 
-def config(name: str) -> Config:
+def config(name: str, seed: int) -> Config:
     """Of a set; alike for all methods."""
-    rows = 16 if name in FOLDED else 32
-    return read_config(None, {"train.epochs": EPOCHS, "train.max_rows": MAX_ROWS, "train.batch_rows": rows})
+    settings = {"epochs": EPOCHS, "max_rows": MAX_ROWS, "batch_rows": 16 if name in FOLDED else 32, "seed": seed}
+    return read_config(None, {"train": settings})
 
 
 def parts(name: str, data: Path) -> Iterator[tuple[str, Splits]]:
     """(name, splits) of a set: one, or one for each fold."""
     splits = read_splits(data / name)
     if name not in FOLDED:
-        yield name, Splits(splits.train, _at_most(splits.validation, MAX_VALIDATION), splits.test)
+        splits = with_validation(splits, share=0.15, seed=0)
+        yield name, Splits(splits.train, _at_most(splits.validation, MAX_VALIDATION), _at_most(splits.test, MAX_TEST))
         return
     rows = _joined(splits)
     assert rows.labels is not None
@@ -64,22 +67,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("TSUGIKI_DATA", "../shared/data")))
     parser.add_argument("--sets", nargs="*", default=[*FOLDED, *WHOLE])
-    parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--methods", nargs="*", default=list(METHODS))
     options = parser.parse_args()
     for name in options.sets:
         results: list[Result] = []
         correct: dict[str, list[Correct]] = {}
         rates: dict[str, float] = {}
-        for part, splits in parts(name, options.data):
+        for number, (part, splits) in enumerate(parts(name, options.data)):
             out = RUNS / part.replace(" ", "-")
             found = compare(
                 splits,
                 dataset=part,
                 methods=options.methods,
                 out=out,
-                seeds=options.seeds,
-                config=config(name),
+                seeds=1 if name in FOLDED else NUM_SEEDS,
+                config=config(name, number),
                 rates=rates,
             )
             rates |= {row.method: row.learning_rate for row in found.results if row.learning_rate}

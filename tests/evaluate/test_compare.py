@@ -119,29 +119,26 @@ class Bench:
         self.done = []
 
     def run(self, name, job):
-        self.done.append((job.seed, job.learning_rate))
-        own = row(seed=job.seed, learning_rate=job.learning_rate, validation_score=self.scores[job.learning_rate])
+        rate = job.learning_rate and round(job.learning_rate, 6)
+        self.done.append((job.seed, rate))
+        own = row(seed=job.seed, learning_rate=rate, validation_score=self.scores[rate])
         return comparing._Run([own.model_copy(update={"train_s": 2.0})], np.ones(3, dtype=bool))
 
 
-def test_the_rate_is_chosen_on_the_first_seed_and_its_search_is_counted_apart(job):
-    full = METHODS.parse({"kind": "full"})
-    bench: Any = Bench({3e-5: 0.7, 1e-4: 0.9, 3e-4: 0.8})
-    runs = comparing._runs(full, job, [3, 4], bench)
-    assert bench.done == [(3, 3e-5), (3, 1e-4), (3, 3e-4), (4, 1e-4)]
-    assert [(r.own.seed, r.own.learning_rate, r.own.train_s, r.own.sweep_s) for r in runs] == [
-        (3, 1e-4, 2.0, 6.0),
-        (4, 1e-4, 2.0, 6.0),
-    ]
-
-
-def test_a_rate_that_is_best_at_the_upper_edge_is_followed_once_above_it(job):
-    full = METHODS.parse({"kind": "full"})
-    rising = {3e-5: 0.5, 1e-4: 0.6, 3e-4: 0.7, 3e-4 * 3.0: 0.8}
-    bench: Any = Bench(rising)
-    (only,) = comparing._runs(full, job, [3], bench)
-    assert [rate for _, rate in bench.done] == list(rising) and only.own.learning_rate == 3e-4 * 3.0
-    assert only.own.sweep_s == 2.0 * len(rising)
+@pytest.mark.parametrize(
+    ("scores", "tried", "best"),
+    [
+        pytest.param({3e-5: 0.7, 1e-4: 0.9, 3e-4: 0.8}, [3e-4, 1e-4, 3e-5], 1e-4, id="the middle one"),
+        pytest.param({3e-5: 0.9, 1e-4: 0.8, 3e-4: 0.7}, [3e-4, 1e-4, 3e-5], 3e-5, id="the lowest"),
+        pytest.param({1e-4: 0.7, 3e-4: 0.9, 9e-4: 0.8}, [3e-4, 1e-4, 9e-4], 3e-4, id="the highest"),
+        pytest.param({1e-4: 0.7, 3e-4: 0.8, 9e-4: 0.9}, [3e-4, 1e-4, 9e-4], 9e-4, id="one step above the edge"),
+    ],
+)
+def test_the_rate_is_climbed_to_on_the_first_seed_and_its_search_is_counted_apart(scores, tried, best, job):
+    bench: Any = Bench(scores)
+    runs = comparing._runs(METHODS.parse({"kind": "full"}), job, [3, 4], bench)
+    assert bench.done == [*((3, rate) for rate in tried), (4, best)]
+    assert [(r.own.seed, r.own.train_s, r.own.sweep_s) for r in runs] == [(3, 2.0, 6.0), (4, 2.0, 6.0)]
 
 
 def test_a_rate_that_is_given_is_not_searched_for(job):

@@ -282,15 +282,21 @@ def _runs(method: Method, job: Job, seeds: Sequence[int], bench: _Bench, rate: f
         return [replace(only, results=[r.model_copy(update={"seed": seed}) for r in only.results]) for seed in seeds]
     if rate is not None or not method.rates:
         return [run(seed, rate) for seed in seeds]
-    tried = {rate: run(seeds[0], rate) for rate in method.rates}
+    tried: dict[float, _Run] = {}
 
-    def best_rate() -> float:
-        return max(tried, key=lambda rate: tried[rate].own.validation_score)
+    def scored(rate: float) -> float:
+        tried[rate] = tried[rate] if rate in tried else run(seeds[0], rate)
+        return tried[rate].own.validation_score
 
-    # A rate at the upper edge may have a better one above it, and a baseline that is not tuned makes us look good.
-    if best_rate() == method.rates[-1]:
-        tried[_BEYOND * method.rates[-1]] = run(seeds[0], _BEYOND * method.rates[-1])
-    best = best_rate()
+    # Up the hill from the middle, down where that is no gain; one step above the edge, since a baseline whose best rate
+    # lies beyond its sweep makes us look good.
+    grid = (*method.rates, _BEYOND * method.rates[-1])
+    at = len(method.rates) // 2
+    while at + 1 < len(grid) and scored(grid[at + 1]) > scored(grid[at]):
+        at += 1
+    while at > 0 and scored(grid[at - 1]) > scored(grid[at]):
+        at -= 1
+    best = grid[at]
     sweep_s = sum(t.own.train_s for t in tried.values())
     runs = [tried[best], *(run(seed, best) for seed in seeds[1:])]
     return [replace(r, results=[row.model_copy(update={"sweep_s": sweep_s}) for row in r.results]) for r in runs]
