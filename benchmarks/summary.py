@@ -18,10 +18,10 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from benchmarks.sets import FOLDED, RESULTS, WHOLE
+from tsugiki.report.verdicts import SIMPLE
 
 README = Path(__file__).parents[1] / "README.md"
 CLOSE_POINTS = 1.0
-SIMPLE = ("probe-all", "tfidf")
 RIVALS = ("full", "lora")
 Row = dict[str, Any]
 

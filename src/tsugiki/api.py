@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from tsugiki.adapt.adapted import AdaptedModel
-from tsugiki.adapt.package import MANIFEST, Package, check_base, load_package
+from tsugiki.adapt.package import Package, check_base, load_package, require_free
 from tsugiki.base.anatomy import find_anatomy
 from tsugiki.base.digest import layer_digests
 from tsugiki.base.model import Base
@@ -64,7 +64,7 @@ def train_and_report(
 ) -> "Trained":
     """Train as `train` does, and return the adapter with what was tried, what it cost and the verdict."""
     if out is not None:
-        _check_free(Path(out))
+        require_free(Path(out))
     chosen = configure(base=base, text=text, label=label, config=config, settings=settings)
     if out is not None and chosen.name is None:
         chosen = chosen.model_copy(update={"name": Path(out).resolve().name})
@@ -126,13 +126,6 @@ def configure(
     # As TOML strings, since a column may be called 2024.
     strings = {key: json.dumps(str(value), ensure_ascii=False) for key, value in named.items() if value is not None}
     return read_config(None if config is None else Path(config), {**(settings or {}), **strings})
-
-
-def _check_free(out: Path) -> None:
-    """Refuse a folder that is in use before minutes are spent, not after."""
-    found = sorted(path.name for path in out.iterdir()) if out.is_dir() else [out.name] if out.exists() else []
-    if found and MANIFEST not in found:
-        raise PackageError("package.occupied", path=out, found=found[0])
 
 
 def _described(adapted: AdaptedModel, digests: tuple[str, ...], package: Package) -> Base:

@@ -535,6 +535,7 @@ def test_an_older_package_comes_back_when_the_last_rename_fails(folder, monkeypa
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", failing)
+    monkeypatch.setattr(rules, "swap", lambda *_: False)
     manifest = manifest_for(bert(), GRAFTS, name="newer")
     with pytest.raises(ConfigError):
         save_package(folder, manifest, tensors_for(bert(), manifest), card)
@@ -578,6 +579,7 @@ _WRITER = """
             return call(*args, **kwargs)
         return run
 
+    rules.swap = counted(rules.swap)
     # Dies before one of the calls that change something on the disk.
     for place, names in ((os, ("fsync", "mkdir", "rename", "unlink", "rmdir")), (Path, ("open",))):
         for name in names:
@@ -593,6 +595,7 @@ _WRITER = """
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere folders cannot change places in one step")
 @pytest.mark.parametrize("before", [b"", b"older"])
 def test_a_killed_writer_leaves_the_folder_absent_or_whole(tmp_path, before):
     folders = [tmp_path / str(steps) / "it" for steps in range(24)]
@@ -612,7 +615,7 @@ def test_a_killed_writer_leaves_the_folder_absent_or_whole(tmp_path, before):
     whole = {name: len(name) * 50_000 for name in (MANIFEST, TENSORS, CARD)}
     for folder, code in zip(folders, ended, strict=True):
         found = {p.name: p.stat().st_size for p in folder.iterdir()} if folder.exists() else {}
-        assert found in ([whole] if code == 0 else [{}, whole, dict.fromkeys(whole, len(before))])
+        assert found in ([whole] if code == 0 else [whole, dict.fromkeys(whole, len(before)) if before else {}])
 
 
 # --- the card --------------------------------------------------------------------------------------------------------

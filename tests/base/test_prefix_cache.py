@@ -440,10 +440,10 @@ def test_the_size_is_said_before_the_work_begins(base, caplog):
     with caplog.at_level(logging.INFO, "tsugiki"):
         found = PrefixCache(base, 64).rows(texts, [2, 3], LAYERS)
         PrefixCache(base, 64).rows(texts, [2, 3], LAYERS)
-    (record,) = caplog.records
+    record, again = caplog.records
     tokens = sum(found.lengths)
     num_bytes = tokens * 32 * 4 * 2 + 10 * (LAYERS + 1) * 32 * 4
-    assert f"{num_bytes / 1000:.1f} kB" in record.message
+    assert f"{num_bytes / 1000:.1f} kB" in record.message and "10 row(s) are known" in again.message
     kept = sum(path.stat().st_size for path in cache_root().rglob("*.bin"))
     assert kept == num_bytes
     assert PrefixCache(base, 64).num_bytes(found.lengths, 2) == tokens * 32 * 4 * 2

@@ -68,9 +68,12 @@ def trained():
         verdict="Grafting pays here.",
         predicted_s=10.4,
         measured_s=9.2,
+        saved_s=3.0,
     )
 
 
 def comparison():
     difference = SimpleNamespace(model_dump=lambda mode: {"method": "tsugiki", "against": "full"})
-    return SimpleNamespace(rows=[{"method": "full"}], differences=[difference], table=lambda: "the table")
+    return SimpleNamespace(
+        rows=[{"method": "full"}], differences=[difference], verdicts=["full is best."], table=lambda: "the table"
+    )

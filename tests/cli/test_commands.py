@@ -74,7 +74,16 @@ def test_train_hands_everything_on(tsugiki, asked):
 
 def test_train_shows_every_candidate_the_verdict_the_cost_and_the_next_step(tsugiki, asked):
     shown = tsugiki("train", "rows.csv", "--out", "made").out
-    for part in ("head ", "suffix 4/6 *", "0.812", "10.4", "Grafting pays here.", "11.4 s", "tsugiki predict made"):
+    for part in (
+        "head ",
+        "suffix 4/6 *",
+        "0.812",
+        "10.4",
+        "Grafting pays here.",
+        "11.4 s",
+        "3.0 s more",
+        "tsugiki predict made",
+    ):
         assert part in shown
 
 
@@ -83,7 +92,7 @@ def test_train_tells_programs_the_same(tsugiki, asked):
     assert told["out"] == "made"
     assert told["variant"] == "suffix 4/6"
     assert told["candidates"] == list(stand_ins.CANDIDATES)
-    assert (told["predicted_s"], told["measured_s"]) == (10.4, 9.2)
+    assert (told["predicted_s"], told["measured_s"], told["saved_s"]) == (10.4, 9.2, 3.0)
 
 
 def test_train_fails_before_it_trains_where_the_folder_is_in_use(tsugiki, rows, tmp_path):
@@ -172,7 +181,7 @@ def test_evaluate_draws_the_confusion_where_asked(tsugiki, adapter, rows, tmp_pa
 def test_compare_hands_everything_on(tsugiki, asked, rows):
     line = ["--methods", "tsugiki, full", "--seeds", "2", "--base", "b", "--set", "train.epochs=3"]
     shown = tsugiki("compare", rows, "--out", "c", *line)
-    assert (shown.code, shown.out) == (0, "the table\n")
+    assert (shown.code, shown.out) == (0, "the table\nWith pictures: c/compare.html\n")
     call = asked["compare"]
     assert (call["dataset"], call["methods"], call["seeds"], call["out"]) == ("rows", ["tsugiki", "full"], 2, Path("c"))
     assert (call["base"], call["config"].train.epochs, len(call["splits"].train)) == ("b", 3, 4)
@@ -183,6 +192,7 @@ def test_compare_runs_every_method_on_three_seeds_by_itself(tsugiki, asked, rows
     assert asked["compare"]["methods"] == ["tsugiki", "full", "lora", "bias", "probe", "tfidf"]
     assert asked["compare"]["seeds"] == 3
     assert told["differences"] == [{"method": "tsugiki", "against": "full"}]
+    assert (told["verdicts"], told["page"]) == (["full is best."], "c/compare.html")
 
 
 def test_compare_takes_columns_from_the_file_of_settings(tsugiki, asked, tmp_path):

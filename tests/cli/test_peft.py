@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from tests.cli import stand_ins
 from tests.support.models import LAYERS, WIDTH, tiny
@@ -87,6 +88,14 @@ def test_a_lora_without_a_head_is_to_be_attached(tsugiki, package, tmp_path):
     shown = tsugiki("predict", "again", "--text", "oil")
     assert shown.code == 6
     assert shown.err.startswith("error[package.no_labels]: ")
+
+
+@pytest.mark.parametrize("metadata", [None, {"tsugiki": "[]"}, {"tsugiki": "{"}])
+def test_a_head_that_does_not_say_what_it_is_is_refused(tsugiki, package, tmp_path, metadata):
+    tsugiki("export", "adapter", "--out", "peft")
+    head = tmp_path / "peft" / "head.safetensors"
+    save_file(load_file(head), head, metadata=metadata)
+    assert tsugiki("import", "peft", "--out", "again").err.startswith("error[package.not_json]: ")
 
 
 def test_a_configuration_that_names_no_base_asks_for_one(tsugiki, package, tmp_path):

@@ -118,6 +118,7 @@ def test_candidates_that_lost_have_rows_of_their_own(job):
 
 
 def test_layers_above_the_exit_are_not_loaded_for_serving(job, folder, monkeypatch):
+    monkeypatch.setattr("tsugiki.train.run._ENOUGH", 1.1)  # words alone would be, on these rows
     config = read_config(settings={"placement.exit": 2, "placement.strategy": "head"})
     found = METHODS.parse({"kind": "tsugiki", "config": config})
     outcome = found.fit(job)

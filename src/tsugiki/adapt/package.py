@@ -27,10 +27,10 @@ from tsugiki.adapt.form import FORMS, Form
 from tsugiki.adapt.reader import READERS
 from tsugiki.base.model import Base
 from tsugiki.errors import BaseModelError, ConfigError, MissingError, PackageError, SpaceError
-from tsugiki.home import sync_folder
+from tsugiki.home import swap, sync_folder
 from tsugiki.manifest import Manifest, ModuleFacts
 
-MANIFEST, TENSORS, CARD = "adapter.json", "adapter.safetensors", "README.md"
+FILES = MANIFEST, TENSORS, CARD = "adapter.json", "adapter.safetensors", "README.md"
 # The format allows 100 MB; an adapter with 100,000 tensors needs a tenth of this.
 MAX_HEADER_BYTES = 25_000_000
 
@@ -66,6 +66,19 @@ class Package:
         return {n.removeprefix(f"{name}."): t for n, t in self.tensors.items() if n.startswith(f"{name}.")}
 
 
+def require_free(folder: Path) -> None:
+    """Refuse a folder that a package cannot be written to, before minutes are spent.
+
+    Raises:
+        PackageError: something else is there.
+        ConfigError: it may not be written.
+    """
+    _check_replaceable(folder, FILES)
+    above = next(parent for parent in folder.resolve().parents if parent.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise ConfigError("package.not_writable", path=folder, reason=above)
+
+
 def save_package(
     folder: Path, manifest: Manifest, tensors: Mapping[str, Tensor], card: Callable[[Manifest], str]
 ) -> Package:
@@ -97,7 +110,7 @@ def save_package(
         TENSORS: save(kept, metadata={"manifest": package.digest}),
         CARD: card(package.manifest).encode(),
     }
-    write_folder(folder, files, replaceable=(MANIFEST, TENSORS, CARD))
+    write_folder(folder, files, replaceable=FILES)
     return package
 
 
@@ -265,6 +278,9 @@ def _exchange(draft: Path, place: Path) -> None:
     if not place.exists():
         draft.rename(place)
         return
+    if swap(draft, place):
+        return
+    # Killed between these two, the older folder stays beside under its hidden name.
     old = draft.with_suffix(".old")
     place.rename(old)
     try:

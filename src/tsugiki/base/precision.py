@@ -6,6 +6,7 @@ Equal seeds give equal tensors only in equal precision, so the answer must not c
 import json
 import platform
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,9 +41,10 @@ def choose_dtype(precision: Precision, base: str, width: int) -> torch.dtype:
     if choice is None:
         speedup = measured_speedup(width, device)
         choice = {"choice": "bf16" if speedup > _WORTH else "fp32", "bf16_speedup": round(speedup, 2)}
-        # Read again, since another process may have added its own in the meantime.
-        write_atomically(_path(), json.dumps(_remembered() | {key: choice}, indent=1).encode())
-        notify("base.precision", **choice)
+        # Read again, since another process may have added its own; a full disk only means measuring again.
+        with suppress(OSError):
+            write_atomically(_path(), json.dumps(_remembered() | {key: choice}, indent=1).encode())
+    notify("base.precision", choice=choice["choice"], bf16_speedup=choice.get("bf16_speedup", "?"))
     return torch.bfloat16 if choice["choice"] == "bf16" else torch.float32
 
 

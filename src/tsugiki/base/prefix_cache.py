@@ -149,6 +149,8 @@ class PrefixCache:
             rows = order.rows()
             if rows:
                 self._fill(order, rows)
+            else:
+                notify("cache.known", rows=len(texts))
         except OSError as error:
             warn("cache.uncached", reason=error)
             return None

@@ -9,25 +9,19 @@ from torch import Tensor
 from tsugiki.base.model import Base
 from tsugiki.data.rows import clip
 
+MAX_LENGTH = 256
+"""Tokens per row where nothing else is said."""
+
 
 def encode(base: Base, texts: Sequence[str], max_length: int) -> list[list[int]]:
     """Token ids of each text, cut to a length; never empty, so that every row has a token to stand on."""
     if not texts:
         return []
     tokenizer: Any = base.tokenizer
-    clipped = [_without_half_characters(clip(text, max_length)) for text in texts]
+    clipped = [clip(text, max_length) for text in texts]
     ids: list[list[int]] = tokenizer(clipped, truncation=True, max_length=max_length)["input_ids"]
     # Where the limit has no room for the special tokens, the tokenizer does not cut at all.
     return [row[:max_length] or [int(tokenizer.pad_token_id)] for row in ids]
-
-
-def _without_half_characters(text: str) -> str:
-    """JSON can hold one half of a surrogate pair, which no tokenizer reads: the replacement character stands in."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
 
 
 def pad(ids: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:

@@ -124,7 +124,12 @@ def clip(text: str, max_tokens: int) -> str:
     Tokenisers read a text to its end before they truncate it, minutes for rows of whole books. 20 characters per token
     are far above what any language needs: the tokens kept are the same, unless a text is mostly blanks.
     """
-    return text[: _CHARS_PER_TOKEN * max_tokens]
+    return readable(text[: _CHARS_PER_TOKEN * max_tokens])
+
+
+def readable(text: str) -> str:
+    """A text that can be tokenised and written: JSON can hold half a surrogate pair, for which U+FFFD stands in."""
+    return text if text.isascii() else text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 # --- tables to rows
@@ -200,8 +205,7 @@ def _strings(table: _Table, at: int) -> list[str]:
 def _cell(table: _Table, at: int, line: int, value: Any) -> str:
     """One cell as a string; empty for a missing one."""
     if isinstance(value, str):
-        # Half a surrogate pair (a JSON escape cut in two) can be neither tokenised nor written.
-        return value if value.isascii() else value.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+        return readable(value)
     if value is None or (isinstance(value, Real) and value != value):
         return ""
     if isinstance(value, Real) and not isinstance(value, Integral) and float(value).is_integer():

@@ -21,9 +21,11 @@ import torch
 from numpy.typing import NDArray
 from rich.console import Console, Group
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
 from tsugiki.base.model import load_base
-from tsugiki.data.checks import require_learnable
+from tsugiki.base.tokens import MAX_LENGTH
+from tsugiki.data.checks import check, require_learnable
 from tsugiki.data.rows import Splits
 from tsugiki.data.split import subsample, with_validation
 from tsugiki.errors import RowsError, TrainingError
@@ -31,18 +33,17 @@ from tsugiki.evaluate.method import Job, Method, parse_methods
 from tsugiki.evaluate.metrics import paired_bootstrap
 from tsugiki.evaluate.result import Result, read_results, write_results
 from tsugiki.evaluate.worker import LOG, PREDICTIONS, RESULTS
-from tsugiki.i18n import language, text
+from tsugiki.i18n import language, text, warn
 from tsugiki.report.html import comparison_page
 from tsugiki.report.plots import score_by_parameters, score_by_time
 from tsugiki.report.tables import comparison_tables, plain
+from tsugiki.report.verdicts import SIMPLE, verdicts
 from tsugiki.spec import Spec
 from tsugiki.train.config import Config
 
 # Points of full fine-tuning's validation score that may be missing where a method has reached its target.
 _MARGIN = 0.01
 _LEVEL = 0.90
-_MAX_LENGTH = 256
-_SIMPLE = ("probe-all", "tfidf")
 _BEYOND = 3.0
 
 Correct = NDArray[np.bool_]
@@ -89,9 +90,15 @@ class Comparison:
         """The results as plain data, as in `results.json`."""
         return [row.model_dump(mode="json") for row in self.results]
 
+    @property
+    def verdicts(self) -> list[str]:
+        """What it comes to, in sentences."""
+        return list(verdicts(self.rows, [d.model_dump(mode="json") for d in self.differences]))
+
     def table(self) -> Group:
         """For a terminal."""
-        return comparison_tables(self.rows, [d.model_dump(mode="json") for d in self.differences])
+        tables = comparison_tables(self.rows, [d.model_dump(mode="json") for d in self.differences])
+        return Group(tables, *map(Text, self.verdicts))
 
     def write(self, out: Path) -> None:
         """Write `results.json`, `differences.json`, `table.txt`, two pictures and `compare.html`."""
@@ -174,6 +181,8 @@ class _Run:
 def _job(splits: Splits, dataset: str, config: Config) -> Job:
     """What all jobs have in common."""
     require_learnable(splits)
+    for finding in check(splits):
+        warn(finding.code, **finding.facts)
     splits = with_validation(splits, share=config.data.validation_share, seed=config.train.seed)
     train, validation, test = splits.train, splits.validation, splits.test
     if test is None:
@@ -193,7 +202,7 @@ def _job(splits: Splits, dataset: str, config: Config) -> Job:
         labels=tuple(sorted(set(train.labels or ()))),
         base=config.base,
         precision="bf16" if base.dtype is torch.bfloat16 else "fp32",
-        max_length=min(config.data.max_length or _MAX_LENGTH, base.max_length),
+        max_length=min(config.data.max_length or MAX_LENGTH, base.max_length),
         batch_tokens=config.train.batch_tokens,
         batch_rows=config.train.batch_rows,
         epochs=config.train.epochs,
@@ -317,7 +326,7 @@ def differences(results: Sequence[Result], correct: Mapping[str, Correct]) -> tu
     def validated(method: str) -> float:
         return float(np.mean([row.validation_score for row in results if row.won and row.method == method]))
 
-    simple = [name for name in _SIMPLE if name in correct]
+    simple = [name for name in SIMPLE if name in correct]
     rivals = (["full"] if "full" in correct else []) + ([max(simple, key=validated)] if simple else [])
     return tuple(
         Difference(method=name, against=rival, **_interval(correct[name], correct[rival]))

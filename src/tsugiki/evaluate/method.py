@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
 from tsugiki.base.model import Base, load_base
+from tsugiki.base.tokens import MAX_LENGTH
 from tsugiki.data.rows import Rows
 from tsugiki.errors import ConfigError, MissingError
 from tsugiki.evaluate.metrics import accuracy
@@ -55,7 +56,7 @@ class Job(Spec):
     labels: tuple[str, ...]
     base: str | None = None
     precision: Literal["fp32", "bf16"] = "fp32"
-    max_length: PositiveInt = 256
+    max_length: PositiveInt = MAX_LENGTH
     batch_tokens: PositiveInt = 1024
     batch_rows: PositiveInt = 32
     epochs: PositiveInt = 10

@@ -62,7 +62,7 @@ class Strategy(Spec):
             raise ConfigError("placement.exit", found=exit, allowed=f"1..{anatomy.num_layers}")
         return exit
 
-    def suffix(self, anatomy: Anatomy, boundary: int, *, warm: bool = True) -> Plan:
+    def suffix(self, anatomy: Anatomy, boundary: int) -> Plan:
         """Modules at every site asked for from a boundary up to the exit.
 
         Raises:
@@ -77,8 +77,7 @@ class Strategy(Spec):
         grafts = tuple(Graft(layer, site, form) for layer in range(boundary, exit) for site in sites)
         for graft in grafts:
             anatomy.site(graft.layer, graft.site)
-        name = f"suffix {boundary}/{exit}" + ("" if warm else " fresh")
-        return Plan(name, head_states(exit), READERS.parse({"kind": "mean"}), grafts, warm)
+        return Plan(f"suffix {boundary}/{exit}", head_states(exit), READERS.parse({"kind": "mean"}), grafts)
 
 
 STRATEGIES: Family[Strategy] = Family("tsugiki.placement.strategies", Strategy)

@@ -1,6 +1,6 @@
 """An adapter ready to answer: a package on its base."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -101,9 +101,9 @@ class Adapter:
         parts = ("modules.", "reader.", "head.", "lexicon.weight", "lexicon.bias")
         return sum(t.numel() for n, t in self.package.tensors.items() if n.startswith(parts))
 
-    def predict(self, texts: str | Sequence[str]) -> list[Prediction]:
-        """Answer for each text."""
-        texts = [texts] if isinstance(texts, str) else texts
+    def predict(self, texts: str | Iterable[str]) -> list[Prediction]:
+        """Answer for each text, of a list, an array or a column."""
+        texts = [texts] if isinstance(texts, str) else list(texts)
         if not texts:
             return []
         best = torch.from_numpy(self.scores(texts)).softmax(-1).max(-1)
@@ -114,15 +114,17 @@ class Adapter:
         head = self.manifest.head
         max_length = int(self.manifest.task["max_length"])
         if self._lexicon is not None:
-            words = torch.from_numpy(self._lexicon.scores([_readable(clip(t, max_length)) for t in texts]))
+            words = torch.from_numpy(self._lexicon.scores([clip(t, max_length) for t in texts]))
             if self._classifier is None:
                 return words.numpy()
             return mix(self._state_scores(texts, max_length), words, head.words_share).numpy()
         return self._state_scores(texts, max_length).numpy()
 
     def save(self, folder: str | Path) -> None:
-        """Write the package to a folder."""
-        save_package(Path(folder), self.manifest, self.package.tensors, card)
+        """Write the package to a folder, after which an adapter is called that has no name yet."""
+        place = Path(folder)
+        named = self.manifest if self.manifest.name else self.manifest.model_copy(update={"name": place.resolve().name})
+        save_package(place, named, self.package.tensors, card)
 
     def close(self) -> None:
         """Take the modules off the base."""
@@ -155,11 +157,6 @@ class Adapter:
 def mix(states: Tensor, words: Tensor, words_share: float) -> Tensor:
     """Join the scores of states and words: a weighted mean of their log-probabilities, (N, C)."""
     return (1 - words_share) * functional.log_softmax(states, -1) + words_share * functional.log_softmax(words, -1)
-
-
-def _readable(text: str) -> str:
-    """As rows to learn from are read: half a surrogate pair cannot be written."""
-    return text if text.isascii() else text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
 
 
 def _classifier(package: Package) -> Classifier:

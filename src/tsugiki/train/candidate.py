@@ -17,7 +17,7 @@ class Candidate:
     Args:
         variant: `words`, `head`, `head + words`, `readout`, `suffix b/e`, ...
         score: accuracy on validation (0..1); NaN where no row was held out.
-        loss: cross-entropy there, which decides between equal scores.
+        loss: cross-entropy there.
         train_s: its own seconds; the cache, which all share, is not counted here.
         predicted_s: what its first steps foretold; 0 where nothing was stepped.
         num_trainable: trained parameters in use.

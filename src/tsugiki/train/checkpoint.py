@@ -48,9 +48,9 @@ class Position:
     best: dict[str, Tensor] = field(repr=False)
 
     @classmethod
-    def start(cls, score: float, loss: float, model: nn.Module) -> "Position":
+    def start(cls, score: float, loss: float, model: nn.Module, prepared_s: float = 0.0) -> "Position":
         """Before the first step: what is not trained at all may be the best."""
-        return cls(0, 0, 0, 0.0, score, loss, 0, [(0.0, score)], _copy(model))
+        return cls(0, 0, 0, prepared_s, score, loss, 0, [(prepared_s, score)], _copy(model))
 
     def stepped(self, batch: int) -> "Position":
         """One step further."""

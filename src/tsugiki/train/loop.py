@@ -63,6 +63,7 @@ def fit(
     checkpoint: Checkpoint,
     label: str,
     to_beat: float = 0.0,
+    began: float | None = None,
 ) -> Fit:
     """Train a scion; it ends with the parameters of its best epoch.
 
@@ -74,10 +75,12 @@ def fit(
         checkpoint: where the run is kept, and where it goes on from.
         label: of the progress bar and the trackers.
         to_beat: accuracy of another run; one that is far behind it after a third of its epochs is given up.
+        began: when the making of the scion began, on the clock of `time.perf_counter`; None: now.
 
     Raises:
         TrainingError: the loss is not a number; the last good step is kept in the checkpoint.
     """
+    began = began or time.perf_counter()
     accelerator = Accelerator(
         log_with=list(settings.trackers) or None, project_dir=str(tracks()) if settings.trackers else None
     )
@@ -99,7 +102,8 @@ def fit(
         if accelerator.is_main_process:
             checkpoint.save(scion, optimiser, schedule, at)
 
-    at = checkpoint.resume(scion, optimiser, schedule) or Position.start(*evaluate(scion, held), scion)
+    prepared_s = time.perf_counter() - began
+    at = checkpoint.resume(scion, optimiser, schedule) or Position.start(*evaluate(scion, held), scion, prepared_s)
     predicted_s, saved = 0.0, time.perf_counter()
     with progress(label, sum(len(batch) for epoch in steps[at.epoch :] for batch in epoch)) as advance:
         for epoch in range(at.epoch, settings.epochs):
@@ -112,8 +116,9 @@ def fit(
                     optimiser.zero_grad()
                     keep(at)
                     _close(accelerator)
-                    rate = settings.learning_rate
-                    raise TrainingError("train.not_a_number", step=at.step, rate=rate, lower=rate / 3)
+                    setting = "learning_rate" if scion.grafts else "reader_learning_rate"
+                    rate = getattr(settings, setting)
+                    raise TrainingError("train.not_a_number", step=at.step, rate=rate, lower=rate / 3, setting=setting)
                 optimiser.step()
                 schedule.step()
                 optimiser.zero_grad()

@@ -60,7 +60,7 @@ class Packer:
         counts = self.train.classes.bincount(minlength=len(self.labels)).tolist()
         config = self.config
         return Manifest(
-            name=config.name or "adapter",
+            name=config.name or "",
             tsugiki_version=version("tsugiki"),
             task={"kind": "classify", "labels": list(self.labels), "max_length": self.max_length},
             base=BaseFacts(

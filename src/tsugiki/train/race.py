@@ -1,6 +1,7 @@
 """Train the plans one after the other and keep each result, so that a race that is killed goes on where it was."""
 
 import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,10 +59,11 @@ class Track:
     def _train(
         self, plan: Plan, start: LinearHead | None, to_beat: float, checkpoint: Checkpoint, done: Path
     ) -> tuple[dict[str, str], dict[str, Tensor]]:
+        began = time.perf_counter()
         adapted = AdaptedModel(self.base.model, self.base.anatomy)
         scion = Scion(adapted, plan.grafts, self.classifier(plan, start), self.settings.seed).to(self.base.device)
         try:
-            result = fit(scion, self.train, self.held, self.settings, checkpoint, plan.variant, to_beat)
+            result = fit(scion, self.train, self.held, self.settings, checkpoint, plan.variant, to_beat, began)
             logits = scores(scion, self.held.rows)
             weight, bias = scion.classifier.folded()
             tensors = {f"modules.{k}": v for k, v in adapted.tensors(NAME).items()}

@@ -9,6 +9,7 @@ import torch
 
 from tsugiki.base.model import Base, load_base
 from tsugiki.base.prefix_cache import PrefixCache
+from tsugiki.base.tokens import MAX_LENGTH
 from tsugiki.data.checks import check, require_learnable
 from tsugiki.data.rows import Rows, Splits, clip
 from tsugiki.data.split import subsample, with_validation
@@ -27,7 +28,6 @@ from tsugiki.train.pack import Packer
 from tsugiki.train.race import Track
 from tsugiki.train.trackers import require_trackers
 
-DEFAULT_MAX_LENGTH = 256
 # Above this validation could not show what modules add.
 _ENOUGH = 0.995
 # A head that fits its own rows so much better than others has little to hand on: a fresh one is tried as well.
@@ -42,7 +42,8 @@ class Trained:
         adapter: the best candidate, ready to answer.
         candidates: all that were tried, in the order in which they ran.
         seconds: `cache`, each candidate by variant, and `total`; validation passes are not counted.
-        curve: (seconds since the start, best accuracy on validation so far); cache, head and every candidate count.
+        curve: (seconds since the start, best accuracy on validation so far, but not above that of the winner, which
+            is chosen by another measure); cache, head and every candidate count.
         verdict: what was enough, as a sentence.
         packer: makes any candidate an adapter.
     """
@@ -63,6 +64,13 @@ class Trained:
     def measured_s(self) -> float:
         """Seconds of the same candidates as measured."""
         return sum(c.train_s for c in self.candidates if c.predicted_s and not _is_joined(c))
+
+    @property
+    def saved_s(self) -> float:
+        """Seconds that the cache spared: what its layers would have taken in every pass over the rows but the first."""
+        top = max((c.placement.exit for c in self.candidates), default=0)
+        passes = sum((len(c.curve) - 1) * c.placement.boundary / top for c in self.candidates if c.predicted_s)
+        return max(0.0, passes - 1) * self.seconds["cache"]
 
     def adapter_of(self, candidate: Candidate) -> Adapter:
         """Any candidate as an adapter; close it when it is no longer needed."""
@@ -104,7 +112,7 @@ def train_adapter(splits: Splits, config: Config) -> Trained:
         seconds = _seconds(candidates, packer.train.rows.cache_s)
         winner = best_of(candidates, packer.held.classes)
         adapter = packer.adapter(winner, candidates, seconds)
-    curve = _curve(candidates, seconds["cache"])
+    curve = _curve(candidates, seconds["cache"], winner.score)
     return Trained(adapter, candidates, seconds, curve, _verdict(winner, candidates), packer)
 
 
@@ -138,10 +146,12 @@ def _packer(train: Rows, held: Rows, base: Base, plans: list[Plan], config: Conf
     assert train.labels is not None and held.labels is not None
     labels = tuple(sorted(set(train.labels)))
     number = {label: index for index, label in enumerate(labels)}
-    max_length = min(config.data.max_length or DEFAULT_MAX_LENGTH, base.max_length)
+    max_length = min(config.data.max_length or MAX_LENGTH, base.max_length)
     cache = PrefixCache(base, max_length, config.cache)
     top = config.placement.exit or base.num_layers
-    wanted = {state for plan in plans for state in _tokens_needed(plan)}
+    # States that are read once cost more to keep than to compute.
+    kept = plans if config.train.epochs > 1 else []
+    wanted = {state for plan in kept for state in _tokens_needed(plan)}
 
     def states(rows: Rows) -> Labelled:
         classes = torch.tensor([number.get(label, -1) for label in rows.labels or ()], dtype=torch.int64)
@@ -168,17 +178,18 @@ def _key(train: Rows, held: Rows, base: Base, config: Config) -> str:
 
 
 def _race(packer: Packer, held: Rows, plans: list[Plan], folder: Path) -> Iterator[Candidate]:
-    """Candidates from the cheapest to the dearest, each with the words beside it where they help."""
+    """Candidates from the cheapest to the dearest to answer with, each with the words beside it where they help."""
     train, classes = packer.train, len(packer.labels)
     exit = packer.config.placement.exit or packer.base.num_layers
-    head = head_candidate(train, packer.held, classes, head_states(exit))
-    yield head
     if not len(held):
+        yield head_candidate(train, packer.held, classes, head_states(exit))
         return
     # As they are clipped when they are answered.
     texts, held_texts = ([clip(text, packer.max_length) for text in rows.texts] for rows in (packer.rows, held))
     words = words_candidate(texts, train, held_texts, packer.held, classes, packer.config.train.seed)
     yield words
+    head = head_candidate(train, packer.held, classes, head_states(exit))
+    yield head
     if both := joined(head, words, packer.held):
         yield both
     track = Track(packer.base, train, packer.held, classes, packer.config.train, folder)
@@ -198,12 +209,12 @@ def _seconds(candidates: list[Candidate], cache_s: float) -> dict[str, float]:
     return seconds | {"total": sum(seconds.values())}
 
 
-def _curve(candidates: list[Candidate], cache_s: float) -> list[tuple[float, float]]:
+def _curve(candidates: list[Candidate], cache_s: float, most: float) -> list[tuple[float, float]]:
     clock, best = cache_s, 0.0
     curve = [(0.0, 0.0)]
     for candidate in candidates:
         for seconds, score in candidate.curve:
-            best = max(best, score)
+            best = max(best, min(score, most))
             curve.append((clock + (0.0 if _is_joined(candidate) else seconds), best))
         clock += 0.0 if _is_joined(candidate) else candidate.train_s
     return curve
@@ -217,6 +228,8 @@ def _is_joined(candidate: Candidate) -> bool:
 def _verdict(winner: Candidate, candidates: list[Candidate]) -> str:
     if math.isnan(winner.score):
         return text("train.no_validation")
+    if winner.score >= _ENOUGH and winner is candidates[-1]:
+        return text("train.enough", variant=winner.variant, score=100 * winner.score)
     key = {"words": "train.words_enough", "head": "train.head_enough", "head + words": "train.head_enough"}
     plain = [c.score for c in candidates if c.variant in key and c is not winner]
     dearer = [c.score for c in candidates if c is not winner]

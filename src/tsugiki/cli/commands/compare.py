@@ -16,6 +16,7 @@ from tsugiki.cli.options import (
     TextOption,
     settings_of,
 )
+from tsugiki.i18n import text as say
 
 if TYPE_CHECKING:
     from tsugiki.evaluate.compare import Comparison
@@ -36,6 +37,9 @@ def run(
     settings: SettingsOption = None,
 ) -> Answer:
     """Train with every method and seed, and lay scores and costs side by side."""
+    from rich.console import Group
+    from rich.text import Text
+
     from tsugiki.api import configure
     from tsugiki.data.rows import read_splits
     from tsugiki.evaluate.compare import compare
@@ -46,9 +50,14 @@ def run(
     comparison = compare(
         splits, dataset=Path(rows).stem, methods=names, out=out, seeds=seeds, base=chosen.base, config=chosen
     )
-    return Answer({"out": str(out), **facts(comparison)}, comparison.table())
+    told = {"out": str(out), "page": str(out / "compare.html"), **facts(comparison)}
+    return Answer(told, Group(comparison.table(), Text(say("cli.compare.page", path=told["page"]))))
 
 
 def facts(comparison: "Comparison") -> dict[str, object]:
     """A comparison for programs."""
-    return {"rows": comparison.rows, "differences": [d.model_dump(mode="json") for d in comparison.differences]}
+    return {
+        "rows": comparison.rows,
+        "differences": [d.model_dump(mode="json") for d in comparison.differences],
+        "verdicts": comparison.verdicts,
+    }

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from tsugiki.base.model import Base
 
 EXAMPLE = "tsugiki import my-lora --base ./my-model --out my-adapter"
-_MAX_LENGTH = 256
 
 
 def run(
@@ -69,15 +68,21 @@ def _head(folder: Path) -> tuple[dict[str, Any], "dict[str, Tensor]"]:
     if not (folder / HEAD).is_file():
         return {}, {}
     header, tensors = read_tensors(folder / HEAD)
-    facts: dict[str, Any] = json.loads(header["__metadata__"]["tsugiki"])
-    return facts, {f"head.{name}": tensor for name, tensor in tensors.items()}
+    try:
+        facts = dict(json.loads(header["__metadata__"]["tsugiki"]))
+        labels, states = list(facts["labels"]), [int(state) for state in facts["states"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise PackageError("package.not_json", path=folder / HEAD, reason=error) from None
+    return {"labels": labels, "states": states}, {f"head.{name}": tensor for name, tensor in tensors.items()}
 
 
 def _manifest(name: str, base: "Base", grafts: "list[Graft]", head: dict[str, Any]) -> Manifest:
     from importlib.metadata import version
 
+    from tsugiki.base.tokens import MAX_LENGTH
+
     states = tuple(head.get("states", ()))
-    classify = {"kind": "classify", "labels": head.get("labels"), "max_length": min(_MAX_LENGTH, base.max_length)}
+    classify = {"kind": "classify", "labels": head.get("labels"), "max_length": min(MAX_LENGTH, base.max_length)}
     modules = tuple(ModuleFacts(layer=g.layer, site=g.site, form=g.form.model_dump(mode="json")) for g in grafts)
     top = max([*states, *(g.layer + 1 for g in grafts)]) if states else base.num_layers
     return Manifest(

@@ -53,6 +53,7 @@ def bill(trained: "Trained") -> dict[str, object]:
         "verdict": trained.verdict,
         "candidates": [candidate.facts() for candidate in trained.candidates],
         "seconds": trained.seconds,
+        "saved_s": trained.saved_s,
         "predicted_s": trained.predicted_s,
         "measured_s": trained.measured_s,
     }
@@ -65,6 +66,8 @@ def page(trained: "Trained", out: "Path") -> "RenderableType":
 
     winner = trained.adapter.manifest.variant
     cost = say("cli.train.cost", total=trained.seconds["total"], cache=trained.seconds["cache"])
+    if trained.saved_s:
+        cost += " " + say("cli.train.saved", saved=trained.saved_s)
     following = say("cli.train.next", out=out)
     tried = candidates([candidate.facts() for candidate in trained.candidates], winner)
     return Group(tried, Text(trained.verdict), Text(cost), Text(following))
