@@ -107,3 +107,22 @@ def test_a_faulty_run_is_kept_to_go_on_and_a_good_one_is_not(base, tmp_path, own
     assert len(list((own_home / "runs").iterdir())) == 1
     tsugiki.train(ROWS, base=base, settings={**SETTINGS, "placement.strategy": "top"}).close()
     assert len(list((own_home / "runs").iterdir())) == 1
+
+
+# --- rows as objects
+
+
+@pytest.mark.parametrize("kind", ["DataFrame", "Dataset", "DatasetDict"])
+def test_rows_may_be_what_a_notebook_has(base, kind):
+    import datasets
+    import pandas
+
+    tables = {split: {"text": [t for t, _ in rows], "label": [c for _, c in rows]} for split, rows in ROWS.items()}
+    given = {
+        "DataFrame": lambda: pandas.DataFrame(tables["train"]),
+        "Dataset": lambda: datasets.Dataset.from_dict(tables["train"]),
+        "DatasetDict": lambda: datasets.DatasetDict({k: datasets.Dataset.from_dict(t) for k, t in tables.items()}),
+    }[kind]()
+    adapter = tsugiki.train(given, base=base, settings={**SETTINGS, "placement.strategy": "head"})
+    assert {answer.label for answer in adapter.predict(SPLITS.train.texts)} <= set(SPLITS.train.labels)
+    adapter.close()

@@ -9,8 +9,19 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tsugiki.errors import ConfigError
+from tsugiki.i18n import text
 
 S = TypeVar("S", bound="Spec")
+
+# Starts of pydantic's kinds of faults, and what was wanted there.
+_WANTED = {
+    "int": "whole",
+    "float": "number",
+    "finite": "number",
+    "bool": "bool",
+    "string": "text",
+    "missing": "missing",
+}
 
 
 class Spec(BaseModel):
@@ -65,10 +76,24 @@ def _fault(kind: type[BaseModel], fault: dict[str, Any]) -> str:
     path = [str(part) for part in fault["loc"]]
     name = ".".join(path)
     if fault["type"] != "extra_forbidden":
-        return f"{name}: {fault['msg']} ({str(fault['input'])[:60]!r})"
+        return text("spec.fault", name=name, wanted=_wanted(fault), found=repr(str(fault["input"])[:60]))
     section: Any = kind
     for part in path[:-1]:
         fields = getattr(section, "model_fields", {})
         section = fields[part].annotation if part in fields else None
     known = getattr(section, "model_fields", {})
-    return f"{name}: unknown, did you mean {nearest(path[-1], known)}? ({', '.join(known)})"
+    return text("spec.unknown", name=name, nearest=nearest(path[-1], known), allowed=", ".join(known))
+
+
+def _wanted(fault: dict[str, Any]) -> str:
+    """What would have been right: in our words for what people get wrong, in pydantic's for the rest."""
+    kind, limits = fault["type"], fault.get("ctx", {})
+    for name, sign in (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<=")):
+        if name in limits:
+            return f"{sign} {limits[name]}"
+    if kind == "literal_error":
+        return str(limits["expected"]).replace(" or ", ", ")
+    for start, key in _WANTED.items():
+        if kind.startswith(start):
+            return text(f"spec.{key}")
+    return str(fault["msg"])

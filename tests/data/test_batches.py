@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tsugiki.data.batches import equal_length_batches, length_batches, shard
+from tsugiki.data.batches import equal_length_batches, length_batches
 
 lengths = st.lists(st.integers(0, 300), max_size=200)
 budgets = st.integers(1, 2_000)
@@ -56,13 +56,3 @@ def test_rows_of_equal_length_meet_without_padding(tokens, max_tokens):
     for batch in batches:
         assert len({tokens[i] for i in batch}) == 1
         assert len(batch) == 1 or tokens[batch[0]] * len(batch) <= max_tokens
-
-
-@given(st.lists(st.lists(st.integers(), min_size=1), max_size=40), st.integers(1, 8))
-def test_processes_take_the_same_number_of_batches_and_every_batch_once(batches, world):
-    shares = [shard(batches, rank, world) for rank in range(world)]
-    assert len({len(share) for share in shares}) == 1
-    together = [batch for step in zip(*shares, strict=True) for batch in step]
-    assert together[: len(batches)] == batches
-    assert not any(together[len(batches) :])
-    assert len(together) - len(batches) < world

@@ -408,6 +408,16 @@ def test_tensorboard_gets_the_curves_and_keeps_them_when_the_run_is_over(race, o
     assert len(curves["suffix 2/4/loss"]) == 2
 
 
+def test_mlflow_gets_the_curves_and_keeps_them_at_home(race, own_home, monkeypatch):
+    mlflow = pytest.importorskip("mlflow", reason="mlflow is not installed")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    started = race(trackers=("mlflow",))
+    found = started.run(suffix_plan(started.base), None, 0.0)
+    runs = mlflow.search_runs(search_all_experiments=True)
+    assert list(runs["metrics.suffix 2/4/accuracy"]) == pytest.approx([found.curve[-1][1]])
+    assert (own_home / "tracks" / "mlflow.db").is_file()
+
+
 def test_without_trackers_nothing_is_written_but_the_result(race, own_home):
     started = race()
     started.run(suffix_plan(started.base), None, 0.0)

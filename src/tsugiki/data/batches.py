@@ -48,16 +48,6 @@ def equal_length_batches(lengths: Sequence[int], max_tokens: int) -> list[list[i
     return batches
 
 
-def shard(batches: Sequence[list[int]], rank: int, world: int) -> list[list[int]]:
-    """The batches of one process out of `world`; all get the same number, the last ones perhaps an empty batch.
-
-    Processes meet at every step and wait for the slowest: neighbours in `batches`, of like cost, go to one step.
-    """
-    steps = -(-len(batches) // world)
-    own = list(batches[rank::world])
-    return own + [[] for _ in range(steps - len(own))]
-
-
 def _longest_first(lengths: ArrayLike) -> list[int]:
     order: list[int] = np.argsort(-np.asarray(lengths), kind="stable").tolist()
     return order

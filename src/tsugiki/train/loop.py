@@ -1,8 +1,8 @@
 """The training loop: token-budget batches, warm-up and decay, early stopping, exact resume.
 
 Every process works on its share of each batch and the loss is the sum over rows divided by the rows of the whole batch,
-so any number of processes takes the same steps. What is random follows from (seed, step), so a run that goes on from a
-checkpoint takes the steps that it would have taken.
+so any number of processes takes the same steps, but for the modules that each drops. What is random follows from
+(seed, step), so a run that goes on from a checkpoint takes the steps that it would have taken.
 """
 
 import math
@@ -124,7 +124,7 @@ def fit(
                 optimiser.zero_grad()
                 at = at.stepped(number + 1)
                 advance(len(batch))
-                if not predicted_s and number >= first + 2:
+                if not predicted_s and (number >= first + 2 or number + 1 == len(steps[epoch])):
                     tokens = sum(_padded(train.rows, b) for b in steps[epoch][first : number + 1])
                     share = tokens / sum(_padded(train.rows, b) for b in steps[epoch])
                     predicted_s = (at.train_s - before_s + time.perf_counter() - began) / share

@@ -47,15 +47,6 @@ class Scion(nn.Module):
         """First layer that is not run."""
         return max(self.classifier.states)
 
-    @property
-    def num_trainable(self) -> int:
-        """Number of trained parameters."""
-        return sum(p.numel() for p in self.parameters())
-
-    def states_needed(self) -> list[int]:
-        """States whose tokens must be on a shelf, so that an epoch runs no frozen layer."""
-        return [self.boundary] if self.grafts else list(self.classifier.states)
-
     def forward(self, rows: CachedRows, indices: Sequence[int]) -> Tensor:
         """Logits of some rows, (B, C)."""
         ids, mask = rows.batch(indices)

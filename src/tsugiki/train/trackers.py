@@ -1,5 +1,6 @@
 """Curves of a run for whoever watches it elsewhere: trackers of accelerate, such as tensorboard or mlflow."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -9,8 +10,11 @@ from tsugiki.spec import nearest
 
 
 def tracks() -> Path:
-    """The folder for trackers that write files; it stays when a run is over."""
-    return private_folder(home() / "tracks")
+    """The folder for trackers that write files; it stays when a run is over. mlflow keeps its store there as well."""
+    folder = private_folder(home() / "tracks")
+    # By itself mlflow would write into whatever folder the command is called from.
+    os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
+    return folder
 
 
 def require_trackers(names: Sequence[str]) -> None:
