@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 from importlib.resources import files
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ def records(language):
 @pytest.mark.parametrize("language", ["en", "ja"])
 def test_the_tickets_are_some_600_in_12_classes_and_none_is_there_twice(language):
     splits = read_splits(str(FOLDER / f"tickets_{language}"))
-    parts = (splits.train, splits.validation, splits.test)
+    parts: list[Any] = [splits.train, splits.validation, splits.test]
     texts = [text for rows in parts for text in rows.texts]
     assert [len(rows) for rows in parts] == [420, 80, 120] and len(set(texts)) == 620
     assert all(len(set(rows.labels)) == 12 for rows in parts)

@@ -7,7 +7,8 @@ import pytest
 
 from tests.report.conftest import difference
 from tsugiki import i18n
-from tsugiki.report.html import comparison_page, verdicts
+from tsugiki.report.html import comparison_page
+from tsugiki.report.verdicts import verdicts
 
 
 @pytest.fixture
