@@ -100,7 +100,7 @@ def test_two_adapters_of_one_name_are_refused(model, tmp_path):
 
 def test_a_column_may_be_called_like_a_number(tmp_path):
     config = api.configure(base=tmp_path / "b", text="2024", label='say "so"', settings={"train.max_rows": "20"})
-    assert (config.data.text, config.data.label, config.train.max_rows) == ("2024", 'say "so"', 20)
+    assert (config.data.text, config.data.label, config.train.max_rows) == (("2024",), 'say "so"', 20)
     assert config.base == str(tmp_path / "b")
 
 

@@ -1,7 +1,7 @@
 """What `import tsugiki` offers: as short as the commands of the same names."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,8 +26,10 @@ def train(
     *,
     base: str | Path | None = None,
     out: str | Path | None = None,
-    text: str | None = None,
+    text: str | Sequence[str] | None = None,
     label: str | None = None,
+    sheet: str | None = None,
+    encoding: str | None = None,
     config: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> "Adapter":
@@ -38,8 +40,10 @@ def train(
             set, or a list of dicts or of (text, label) pairs.
         base: folder or hub name of the base; None is the built-in encoder.
         out: folder to save the adapter in; None saves nothing.
-        text: column of the texts; None finds it by name.
+        text: column of the texts, or several that are joined; None finds it by name.
         label: column of the labels; None finds it by name.
+        sheet: of a workbook; None takes the only one that is not empty.
+        encoding: of text files; None recognises it.
         config: a TOML file with the settings of the run.
         settings: single settings over it, such as `{"train.max_rows": 2000}`.
 
@@ -49,7 +53,8 @@ def train(
         ConfigError: a setting is wrong.
         PackageError: something else is at `out`.
     """
-    return train_and_report(rows, base=base, out=out, text=text, label=label, config=config, settings=settings).adapter
+    named: Any = {"text": text, "label": label, "sheet": sheet, "encoding": encoding}
+    return train_and_report(rows, base=base, out=out, config=config, settings=settings, **named).adapter
 
 
 def train_and_report(
@@ -57,20 +62,23 @@ def train_and_report(
     *,
     base: str | Path | None = None,
     out: str | Path | None = None,
-    text: str | None = None,
+    text: str | Sequence[str] | None = None,
     label: str | None = None,
+    sheet: str | None = None,
+    encoding: str | None = None,
     config: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> "Trained":
     """Train as `train` does, and return the adapter with what was tried, what it cost and the verdict."""
     if out is not None:
         require_free(Path(out))
-    chosen = configure(base=base, text=text, label=label, config=config, settings=settings)
+    named: Any = {"text": text, "label": label, "sheet": sheet, "encoding": encoding}
+    chosen = configure(base=base, config=config, settings=settings, **named)
     if out is not None and chosen.name is None:
         chosen = chosen.model_copy(update={"name": Path(out).resolve().name})
     from tsugiki.train.run import train_adapter
 
-    trained = train_adapter(read_splits(rows, text=chosen.data.text, label=chosen.data.label), chosen)
+    trained = train_adapter(read_splits(rows, chosen.data), chosen)
     if out is not None:
         trained.adapter.save(Path(out))
     return trained
@@ -116,15 +124,18 @@ def attach(model: nn.Module | AdaptedModel, *folders: str | Path) -> AdaptedMode
 def configure(
     *,
     base: str | Path | None = None,
-    text: str | None = None,
+    text: str | Sequence[str] | None = None,
     label: str | None = None,
+    sheet: str | None = None,
+    encoding: str | None = None,
     config: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> Config:
     """The settings of a run: a file, single settings over it, and what was named over both."""
-    named = {"base": base, "data.text": text, "data.label": label}
+    named = {"base": base, "data.text": text, "data.label": label, "data.sheet": sheet, "data.encoding": encoding}
     # As TOML strings, since a column may be called 2024.
-    strings = {key: json.dumps(str(value), ensure_ascii=False) for key, value in named.items() if value is not None}
+    plain = {k: str(v) if isinstance(v, str | Path) else list(v) for k, v in named.items() if v is not None}
+    strings = {key: json.dumps(value, ensure_ascii=False) for key, value in plain.items()}
     return read_config(None if config is None else Path(config), {**(settings or {}), **strings})
 
 

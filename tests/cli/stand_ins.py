@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from tsugiki.data.reading import Reading
 from tsugiki.manifest import BaseFacts, DataFacts, HeadFacts, Manifest, Placement
 
 CANDIDATES = (
@@ -48,6 +49,7 @@ class Adapter:
 
     labels = ("leak", "jam")
     manifest = manifest()
+    reading = Reading()
 
     def __init__(self):
         self.calls = []

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli import stand_ins
+from tsugiki.data.reading import Reading
 
 ROWS = [
     {"text": "Oil under press 4", "label": "leak"},
@@ -60,13 +61,16 @@ def asked(monkeypatch):
 
 def test_train_hands_everything_on(tsugiki, asked):
     line = ["--base", "b", "--config", "run.toml", "--set", "train.max_rows=20", "--set", "name=x=y"]
-    assert tsugiki("train", "rows.csv", "--out", "made", "--text", "t", "--label", "l", *line).code == 0
+    line += ["--text", "t", "--label", "l", "--sheet", "s", "--encoding", "cp932"]
+    assert tsugiki("train", "rows.csv", "--out", "made", *line).code == 0
     assert asked["train"] == {
         "rows": "rows.csv",
         "base": "b",
         "out": Path("made"),
         "text": "t",
         "label": "l",
+        "sheet": "s",
+        "encoding": "cp932",
         "config": Path("run.toml"),
         "settings": {"train.max_rows": "20", "name": "x=y"},
     }
@@ -152,11 +156,42 @@ def test_predict_takes_large_inputs_in_chunks(tsugiki, adapter):
 def test_predict_names_the_line_that_is_not_utf8(tsugiki, adapter):
     shown = tsugiki("predict", "made", "-", input=b"oil\n" + "油".encode("cp932"))
     assert shown.code == 3
-    assert shown.err.startswith("error[rows.not_utf8]: -, line 2:")
+    assert shown.err.startswith("error[rows.bad_encoding]: -, line 2:")
 
 
 def test_predict_answers_japanese_in_json_as_it_is(tsugiki, adapter):
     assert '"text": "油漏れ"' in tsugiki("predict", "made", "--text", "油漏れ", "--json").out
+
+
+def test_predict_writes_all_columns_and_the_answers_beside_them(tsugiki, adapter, rows):
+    shown = tsugiki("predict", "made", rows, "--out", "answers.csv", "--json")
+    assert shown.json == {"out": "answers.csv", "rows": 4}
+    first, second, *_ = Path("answers.csv").read_text(encoding="utf-8-sig").splitlines()
+    assert (first, second) == ("text,label,label_2,probability", "Oil under press 4,leak,leak,0.75")
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        (["--text", "oil", "--out", "a.csv"], "cli.out_without_file"),
+        (["-", "--out", "a.csv"], "cli.out_without_file"),
+        (["rows.jsonl", "--out", "a.doc"], "rows.unknown_format"),
+        (["rows.jsonl", "--out", "rows.jsonl"], "rows.same_file"),
+        (["rows.jsonl", "--out", "a.csv", "--encoding", "utf8x"], "rows.no_such_encoding"),
+    ],
+)
+def test_answers_that_cannot_be_written_are_refused_and_nothing_is_lost(tsugiki, adapter, rows, line, code):
+    before = rows.read_bytes()
+    assert tsugiki("predict", "made", *line).err.startswith(f"error[{code}]: ")
+    assert rows.read_bytes() == before and not Path("a.csv").exists()
+
+
+def test_predict_takes_the_columns_that_the_adapter_was_trained_on(tsugiki, adapter, tmp_path):
+    adapter.reading = Reading.of(text="Fault,Machine")
+    (tmp_path / "new.csv").write_text("Machine,Fault,text\nP1,oil,x\n", encoding="utf-8")
+    assert tsugiki("predict", "made", "new.csv", "--json").lines[0]["text"] == "oil\nP1"
+    (tmp_path / "other.csv").write_text("text\nbelt\n", encoding="utf-8")
+    assert tsugiki("predict", "made", "other.csv", "--json").lines[0]["text"] == "belt"
 
 
 # --- evaluate

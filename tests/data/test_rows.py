@@ -17,7 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tsugiki import i18n
-from tsugiki.data.rows import Rows, Splits, clip, read_rows, read_splits
+from tsugiki.data.reading import Reading
+from tsugiki.data.rows import Rows, Splits, read_rows, read_splits
+from tsugiki.data.texts import clip
 from tsugiki.errors import MissingError, RowsError, TsugikiError
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
@@ -124,7 +126,18 @@ def test_our_own_column_names_win_over_others_that_fit():
 
 def test_columns_may_be_named():
     frame = pd.DataFrame({"text": "no", "note": ROWS.texts, "code": ROWS.labels, "label": "no"})
-    assert read_splits(frame, text="note", label="code").train == ROWS
+    assert read_splits(frame, Reading.of(text="note", label="code")).train == ROWS
+
+
+def test_several_columns_are_joined_in_the_order_that_is_given():
+    frame = pd.DataFrame({"machine": ["P1", None], "symptom": ["oil", "noise"], "label": ["a", "b"]})
+    assert read_splits(frame, Reading.of(text="symptom, machine")).train == Rows(("oil\nP1", "noise"), ("a", "b"))
+    fault("rows.no_such_column", lambda: read_splits(frame, Reading.of(text="symptom,maker")))
+
+
+def test_a_column_with_a_comma_in_its_name_may_be_named():
+    frame = pd.DataFrame({"a,b": ["oil", "noise"], "a": ["x", "y"], "label": ["a", "b"]})
+    assert read_splits(frame, Reading.of(text="a,b")).train == Rows(("oil", "noise"), ("a", "b"))
 
 
 def test_numbers_become_strings_and_keep_no_decimals_they_never_had():
@@ -171,8 +184,8 @@ def test_labels_come_along_in_prediction_only_where_they_are_certain():
     assert read_rows([("a", "x"), ("b", None)]).labels is None
     assert read_rows([{"text": "a", "class": 1, "target": 2}]).labels is None
     assert read_rows([{"text": "a", "category": ["b"]}]).labels is None
-    fault("rows.bad_cell", lambda: read_rows([{"text": "a", "category": ["b"]}], label="category"))
-    assert read_rows([{"text": "a", "class": 1, "target": 2}], label="target").labels == ("2",)
+    fault("rows.bad_cell", lambda: read_rows([{"text": "a", "category": ["b"]}], None, Reading.of(label="category")))
+    assert read_rows([{"text": "a", "class": 1, "target": 2}], None, Reading.of(label="target")).labels == ("2",)
 
 
 def test_nothing_to_answer_is_no_fault_in_prediction(tmp_path):
@@ -206,7 +219,7 @@ def test_missing_labels_are_named_by_their_lines(tmp_path):
 )
 def test_columns_that_cannot_be_told_are_listed_with_the_option_to_use(code, columns, options):
     frame = pd.DataFrame([["x"] * len(columns)], columns=columns)
-    message = str(fault(code, lambda: read_splits(frame, **options)))
+    message = str(fault(code, lambda: read_splits(frame, Reading.of(**options))))
     assert columns[-1] in message
     assert "--" in message
 
@@ -217,9 +230,9 @@ def test_a_file_without_a_header_shows_only_the_start_of_its_first_row(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.tsv", "a.json"])
-def test_bytes_that_are_not_utf8_are_named_by_line_and_offset(name, tmp_path):
-    path = written(tmp_path / name, b"ok\n" + "油漏れ".encode("cp932"))
-    assert fault("rows.not_utf8", lambda: read_splits(path)).facts == {"path": str(path), "line": 2, "byte": 3}
+def test_bytes_of_no_known_encoding_are_named_by_line_and_offset(name, tmp_path):
+    path = written(tmp_path / name, b"ok\n" + "café, déjà".encode("cp1252"))
+    assert fault("rows.not_utf8", lambda: read_splits(path)).facts == {"path": str(path), "line": 2, "byte": 6}
 
 
 @pytest.mark.parametrize("line", ["{", "[1]", "null", '{"text": 1' + "0" * 5000 + "}", "[" * 100_000])
@@ -280,7 +293,7 @@ def test_a_parquet_file_with_bytes_that_are_not_utf8_is_refused(tmp_path):
 
 
 def test_formats_and_objects_that_hold_no_rows_are_refused(tmp_path):
-    fault("rows.unknown_format", lambda: read_splits(written(tmp_path / "a.xlsx", "")))
+    fault("rows.unknown_format", lambda: read_splits(written(tmp_path / "a.docx", "")))
     fault("rows.unknown_source", lambda: read_splits(7))
     fault("rows.unknown_source", lambda: read_splits({"train": iter(PAIRS)}))
     assert fault("rows.bad_item", lambda: read_splits([("a", "b"), "ab"])).facts["line"] == 2

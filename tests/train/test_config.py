@@ -42,8 +42,8 @@ def test_settings_win_over_the_file_and_leave_its_neighbours(tmp_path):
     [
         ("train.learning_rate", "3e-4", 3e-4),
         ("train.trackers", '["tensorboard"]', ("tensorboard",)),
-        ("data.text", "body", "body"),
-        ("data.text", '"2024"', "2024"),
+        ("data.text", "body, title", ("body", "title")),
+        ("data.text", '"2024"', ("2024",)),
         ("licence", "Apache-2.0", "Apache-2.0"),
         ("train.max_rows", 9, 9),
         ("cache.enabled", "false", False),

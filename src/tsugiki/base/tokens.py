@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from tsugiki.base.model import Base
-from tsugiki.data.rows import clip
+from tsugiki.data.texts import clip
 
 MAX_LENGTH = 256
 """Tokens per row where nothing else is said."""

@@ -20,7 +20,8 @@ from tsugiki.base.suffix import run_states
 from tsugiki.base.tokens import encode, pad
 from tsugiki.data.batches import length_batches
 from tsugiki.data.lexicon import Lexicon, LexiconSpec
-from tsugiki.data.rows import clip
+from tsugiki.data.reading import Reading
+from tsugiki.data.texts import clip
 from tsugiki.errors import PackageError
 from tsugiki.manifest import Manifest
 from tsugiki.report.card import card
@@ -94,6 +95,12 @@ class Adapter:
     def manifest(self) -> Manifest:
         """What the package says of itself."""
         return self.package.manifest
+
+    @property
+    def reading(self) -> Reading:
+        """How the rows it was trained on were read."""
+        found = self.manifest.training.get("data", {})
+        return Reading.model_validate({name: found[name] for name in Reading.model_fields if name in found})
 
     @property
     def num_trainable(self) -> int:

@@ -8,22 +8,19 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from tsugiki.base.upkeep import CacheSettings
+from tsugiki.data.reading import Reading
 from tsugiki.errors import ConfigError, MissingError
 from tsugiki.spec import Spec, parse
 
 
-class DataSettings(Spec):
-    """Which columns and how many rows.
+class DataSettings(Reading):
+    """How rows are read, and how much of them is used.
 
     Args:
-        text: column of the texts; None finds it by name.
-        label: column of the labels; None finds it by name.
         validation_share: of the training rows, held out where there is no validation file (0..1).
         max_length: longest input in tokens; the rest is cut. None: 256, or what the base allows if that is less.
     """
 
-    text: str | None = None
-    label: str | None = None
     validation_share: float = Field(default=0.15, gt=0, lt=1)
     max_length: PositiveInt | None = None
 

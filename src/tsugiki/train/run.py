@@ -11,8 +11,9 @@ from tsugiki.base.model import Base, load_base
 from tsugiki.base.prefix_cache import PrefixCache
 from tsugiki.base.tokens import MAX_LENGTH
 from tsugiki.data.checks import check, require_learnable
-from tsugiki.data.rows import Rows, Splits, clip
+from tsugiki.data.rows import Rows, Splits
 from tsugiki.data.split import subsample, with_validation
+from tsugiki.data.texts import clip
 from tsugiki.errors import ConfigError
 from tsugiki.i18n import notify, text, warn
 from tsugiki.placement.plan import STRATEGIES, Plan, head_states

@@ -9,10 +9,12 @@ from tsugiki.cli.answer import Answer
 from tsugiki.cli.options import (
     BaseOption,
     ConfigOption,
+    EncodingOption,
     LabelOption,
     OutOption,
     RowsArgument,
     SettingsOption,
+    SheetOption,
     TextOption,
     settings_of,
 )
@@ -33,6 +35,8 @@ def run(
     base: BaseOption = None,
     text: TextOption = None,
     label: LabelOption = None,
+    sheet: SheetOption = None,
+    encoding: EncodingOption = None,
     config: ConfigOption = None,
     settings: SettingsOption = None,
 ) -> Answer:
@@ -44,8 +48,9 @@ def run(
     from tsugiki.data.rows import read_splits
     from tsugiki.evaluate.compare import compare
 
-    chosen = configure(base=base, text=text, label=label, config=config, settings=settings_of(settings))
-    splits = read_splits(rows, text=chosen.data.text, label=chosen.data.label)
+    named = {"text": text, "label": label, "sheet": sheet, "encoding": encoding}
+    chosen = configure(base=base, config=config, settings=settings_of(settings), **named)
+    splits = read_splits(rows, chosen.data)
     names = [name.strip() for name in methods.split(",") if name.strip()]
     comparison = compare(
         splits, dataset=Path(rows).stem, methods=names, out=out, seeds=seeds, base=chosen.base, config=chosen

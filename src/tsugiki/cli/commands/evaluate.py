@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tsugiki.cli.answer import Answer, table
-from tsugiki.cli.options import AdapterArgument, BaseOption, LabelOption, RowsArgument, TextOption
+from tsugiki.cli.options import (
+    AdapterArgument,
+    BaseOption,
+    EncodingOption,
+    LabelOption,
+    RowsArgument,
+    SheetOption,
+    TextOption,
+)
 from tsugiki.i18n import text as say
 
 if TYPE_CHECKING:
@@ -24,16 +32,21 @@ def run(
     split: Annotated[str, typer.Option("--split", metavar="SPLIT")] = "test",
     text: TextOption = None,
     label: LabelOption = None,
+    sheet: SheetOption = None,
+    encoding: EncodingOption = None,
     base: BaseOption = None,
     picture: Annotated[Path | None, typer.Option("--picture", metavar="FILE")] = None,
 ) -> Answer:
     """Answer the rows, compare with their labels and draw who is taken for whom."""
     from tsugiki.api import load
-    from tsugiki.data.rows import read_rows
+    from tsugiki.data.reading import Reading
+    from tsugiki.data.rows import read_table, unlabelled
     from tsugiki.evaluate.run import evaluate
 
-    labelled = read_rows(rows, split, text=text, label=label)
-    evaluation = evaluate(load(folder, base), labelled)
+    adapter = load(folder, base)
+    found = read_table(rows, split, Reading(sheet=sheet, encoding=encoding))
+    known = adapter.reading.fitting(found.columns)
+    evaluation = evaluate(adapter, unlabelled(found, known.over(text=text, label=label)))
     facts = json.loads(evaluation.to_json())
     if picture is not None:
         from tsugiki.report.plots import confusion_picture

@@ -1,19 +1,24 @@
 """`tsugiki predict`: answer for one text, the rows of a file, or the lines of standard input as they come."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from tsugiki.cli.answer import Answer
-from tsugiki.cli.options import AdapterArgument, BaseOption
+from tsugiki.cli.options import AdapterArgument, BaseOption, EncodingOption, SheetOption
+from tsugiki.data.reading import Reading
 from tsugiki.errors import ConfigError, RowsError
+from tsugiki.i18n import text as say
+from tsugiki.progress import progress
 
 if TYPE_CHECKING:
     from io import BufferedReader
 
-    from tsugiki.tasks.adapter import Adapter
+    from tsugiki.data.table import Table
+    from tsugiki.tasks.adapter import Adapter, Prediction
 
 EXAMPLE = 'tsugiki predict tickets-adapter --text "Oil drips from cylinder 3"'
 _CHUNK = 256
@@ -24,51 +29,85 @@ def run(
     folder: AdapterArgument,
     file: Annotated[str | None, typer.Argument(metavar="FILE")] = None,
     text: Annotated[str | None, typer.Option("--text", metavar="TEXT")] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE")] = None,
+    sheet: SheetOption = None,
+    encoding: EncodingOption = None,
     base: BaseOption = None,
 ) -> Iterator[Answer]:
-    """Answer as the texts come; `--text` names a column where there is a file.
+    """Answer as the texts come, or write a file with all columns and the answers beside them.
+
+    `--text` names a column where there is a file.
 
     Raises:
-        ConfigError: there is nothing to answer.
+        ConfigError: there is nothing to answer, or no file to put beside.
     """
     if file is None and text is None:
         raise ConfigError("cli.nothing_to_answer")
+    if out is not None and file in (None, "-"):
+        raise ConfigError("cli.out_without_file")
     from tsugiki.api import load
+    from tsugiki.data.answers import format_of
 
+    if out is not None:
+        format_of(out, Path(str(file)))
     adapter = load(folder, base)
-    for texts in _chunks(file, text):
-        yield from _answers(adapter, texts)
-
-
-def _chunks(file: str | None, text: str | None) -> Iterable[list[str]]:
-    if file == "-":
-        return _incoming()
     if file is None:
-        return [[text or ""]]
-    from tsugiki.data.rows import read_rows
+        yield from _answers(adapter, [text or ""])
+    elif file == "-":
+        for lines in _incoming(encoding or "utf-8"):
+            yield from _answers(adapter, lines)
+    else:
+        table, texts = _rows(adapter, file, Reading.of(text=text, sheet=sheet, encoding=encoding))
+        if out is not None:
+            yield _written(adapter, table, texts, out)
+        else:
+            for at in range(0, len(texts), _CHUNK):
+                yield from _answers(adapter, texts[at : at + _CHUNK])
 
-    texts = read_rows(file, text=text).texts
-    return (list(texts[at : at + _CHUNK]) for at in range(0, len(texts), _CHUNK))
+
+def _rows(adapter: "Adapter", file: str, reading: Reading) -> tuple["Table", list[str]]:
+    from tsugiki.data.rows import read_table, unlabelled
+
+    table = read_table(file, None, reading)
+    chosen = reading if reading.text else adapter.reading.fitting(table.columns)
+    return table, list(unlabelled(table, Reading(text=chosen.text)).texts)
 
 
-def _incoming() -> Iterator[list[str]]:
+def _written(adapter: "Adapter", table: "Table", texts: list[str], out: Path) -> Answer:
+    from tsugiki.data.answers import write_answers
+
+    answers: list[Prediction] = []
+    with progress(say("cli.predict.bar"), len(texts)) as advance:
+        for at in range(0, len(texts), _CHUNK):
+            answers += adapter.predict(texts[at : at + _CHUNK])
+            advance(len(texts[at : at + _CHUNK]))
+    columns = {name: [answer.to_dict()[name] for answer in answers] for name in ("label", "probability")}
+    write_answers(out, table, columns)
+    told = {"out": str(out), "rows": len(texts)}
+    return Answer(told, say("cli.predict.written", **told))
+
+
+def _incoming(encoding: str) -> Iterator[list[str]]:
     """Lines of standard input: those that are there are answered together, none waits for those to come."""
     source = cast("BufferedReader", sys.stdin.buffer)
     rest, done = b"", 0
     while data := source.read1(_READ_BYTES):
         *lines, rest = (rest + data).split(b"\n")
         for at in range(0, len(lines), _CHUNK):
-            yield [_decoded(line, done + at + i) for i, line in enumerate(lines[at : at + _CHUNK], start=1)]
+            yield [_decoded(line, done + at + i, encoding) for i, line in enumerate(lines[at : at + _CHUNK], start=1)]
         done += len(lines)
     if rest:
-        yield [_decoded(rest, done + 1)]
+        yield [_decoded(rest, done + 1, encoding)]
 
 
-def _decoded(line: bytes, number: int) -> str:
+def _decoded(line: bytes, number: int, encoding: str) -> str:
     try:
-        return line.decode("utf-8").removesuffix("\r")
+        return line.decode(encoding).removesuffix("\r")
+    except LookupError:
+        raise ConfigError("rows.no_such_encoding", found=encoding) from None
     except UnicodeDecodeError as error:
-        raise RowsError("rows.not_utf8", path="-", line=number, byte=error.start) from None
+        facts = {"path": "-", "line": number, "byte": error.start, "encoding": encoding}
+        raise RowsError("rows.bad_encoding", **facts) from None
 
 
 def _answers(adapter: "Adapter", texts: list[str]) -> Iterator[Answer]:

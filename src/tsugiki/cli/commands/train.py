@@ -7,10 +7,12 @@ from tsugiki.cli.answer import Answer, table
 from tsugiki.cli.options import (
     BaseOption,
     ConfigOption,
+    EncodingOption,
     LabelOption,
     OutOption,
     RowsArgument,
     SettingsOption,
+    SheetOption,
     TextOption,
     settings_of,
 )
@@ -33,14 +35,16 @@ def run(
     base: BaseOption = None,
     text: TextOption = None,
     label: LabelOption = None,
+    sheet: SheetOption = None,
+    encoding: EncodingOption = None,
     config: ConfigOption = None,
     settings: SettingsOption = None,
 ) -> Answer:
     """Train, save and tell what was tried and what it cost."""
     from tsugiki.api import train_and_report
 
-    chosen = settings_of(settings)
-    trained = train_and_report(rows, base=base, out=out, text=text, label=label, config=config, settings=chosen)
+    named = {"text": text, "label": label, "sheet": sheet, "encoding": encoding}
+    trained = train_and_report(rows, base=base, out=out, config=config, settings=settings_of(settings), **named)
     return Answer({"out": str(out), **bill(trained)}, page(trained, out))
 
 

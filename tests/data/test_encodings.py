@@ -1,0 +1,69 @@
+"""Files are read in the encoding they are in, and refused where that would be a guess."""
+
+import logging
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tsugiki.data.encodings import decode
+from tsugiki.errors import ConfigError, RowsError
+
+JAPANESE = "本文,分類\n①号機 ㈱髙橋 油漏れ,漏れ\nﾎﾟﾝﾌﾟが停止,停止\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp932", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_japanese_is_read_in_every_encoding_that_windows_writes(encoding):
+    assert decode("a.csv", JAPANESE.encode(encoding))[0] == JAPANESE
+
+
+@pytest.mark.parametrize(("encoding", "said"), [("utf-8", False), ("utf-8-sig", False), ("cp932", True)])
+def test_what_is_not_plain_utf8_is_said(encoding, said, caplog):
+    with caplog.at_level(logging.INFO, "tsugiki"):
+        assert decode("a.csv", JAPANESE.encode(encoding))[1] == encoding
+    assert (encoding in caplog.text) is said
+
+
+@given(st.text(st.sampled_from("油漏れポンプ停止のが異常音①㈱髙。、ー"), min_size=4), st.text(max_size=0))
+def test_any_japanese_of_windows_survives(text, _):
+    assert decode("a.txt", text.encode("cp932"))[0] == text
+
+
+@given(st.text())
+def test_any_utf8_survives(text):
+    data = text.encode("utf-8", "replace")
+    assert decode("a.txt", data)[0] == data.decode().removeprefix("\ufeff") or b"\0" in data
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        pytest.param("été déjà vu, Straße, naïve Ångström\n" * 5, "cp1252", id="Western"),
+        pytest.param("油漏れ、異常音が発生した。\n" * 5, "euc-jp", id="EUC-JP"),
+        pytest.param("Ошибка датчика\n" * 5, "cp1251", id="Cyrillic"),
+    ],
+)
+def test_other_encodings_are_refused_and_not_read_as_rare_kanji(text, encoding):
+    data = text.encode(encoding)
+    with pytest.raises(RowsError) as caught:
+        decode("a.csv", data)
+    assert caught.value.code == "rows.not_utf8"
+    assert decode("a.csv", data, encoding)[0] == text
+
+
+def test_a_file_of_two_encodings_names_a_line_of_each():
+    data = b"text,label\n" + "油漏れ,漏れ\n".encode() + "異常音が発生,音\n".encode("cp932")
+    with pytest.raises(RowsError) as caught:
+        decode("a.csv", data)
+    assert caught.value.code == "rows.mixed_encodings"
+    assert (caught.value.facts["first"], caught.value.facts["second"]) == (2, 3)
+
+
+def test_an_encoding_that_is_named_is_taken_at_its_word():
+    assert decode("a.csv", "é".encode("cp1252"), "cp1252") == ("é", "cp1252")
+    with pytest.raises(RowsError) as caught:
+        decode("a.csv", b"a\n" + "油".encode("cp932"), "utf-8")
+    assert caught.value.code == "rows.bad_encoding" and caught.value.facts["line"] == 2
+    with pytest.raises(ConfigError) as unknown:
+        decode("a.csv", b"a", "utf-9")
+    assert unknown.value.code == "rows.no_such_encoding"
