@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from tsugiki.errors import PackageError
+from tsugiki.review import Review
 from tsugiki.spec import Spec, canonical
 
 SCHEMA_VERSION = 1
@@ -66,12 +67,14 @@ class HeadFacts(Spec):
         reader: `{kind, ...}`, how tokens are pooled.
         words: `{...}` of the lexical features, None where they are not used.
         words_share: weight of the lexical scores against those of the states (0..1).
+        temperature: by which scores are divided, so that probabilities mean what they say.
     """
 
     states: tuple[int, ...] = ()
     reader: dict[str, Any] = Field(default_factory=lambda: {"kind": "mean"})
     words: dict[str, Any] | None = None
     words_share: float = 0.0
+    temperature: float = Field(default=1.0, gt=0)
 
 
 class DataFacts(Spec):
@@ -105,6 +108,7 @@ class Manifest(Spec):
         training: the configuration of the run, with its seed.
         data: the rows.
         metrics: scores and costs, `{name: number}`.
+        review: from which confidence on answers may be used unseen; None where no row was held out.
         candidates: every candidate of the race with its score and cost.
         licence: SPDX expression of the adapter.
         usage_terms: what else its user must keep to.
@@ -123,6 +127,7 @@ class Manifest(Spec):
     training: dict[str, Any]
     data: DataFacts
     metrics: dict[str, float]
+    review: Review | None = None
     candidates: tuple[dict[str, Any], ...] = ()
     licence: str | None = None
     usage_terms: str | None = None

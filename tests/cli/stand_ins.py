@@ -39,9 +39,10 @@ def manifest(**changes):
 class Prediction:
     label: str
     probability: float
+    needs_review: bool = False
 
     def to_dict(self):
-        return {"label": self.label, "probability": self.probability}
+        return {"label": self.label, "probability": self.probability, "needs_review": self.needs_review}
 
 
 class Adapter:
@@ -54,7 +55,8 @@ class Adapter:
     def __init__(self):
         self.calls = []
 
-    def predict(self, texts):
+    def predict(self, texts, target_precision=None):
+        self.asked = target_precision
         self.calls.append(len(texts))
         return [Prediction("leak" if "oil" in text.lower() else "jam", 0.75) for text in texts]
 

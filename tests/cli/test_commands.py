@@ -125,7 +125,7 @@ def test_rows_that_are_not_there_are_a_sentence_in_the_language_asked_for(tsugik
 
 
 def test_predict_answers_one_text(tsugiki, adapter):
-    assert tsugiki("predict", "made", "--text", "Oil [bold]here").out == "leak\t0.7500\tOil [bold]here\n"
+    assert tsugiki("predict", "made", "--text", "Oil [bold]here").out == "leak\t0.7500\tok\tOil [bold]here\n"
 
 
 def test_predict_answers_the_rows_of_a_file_in_their_order(tsugiki, adapter, rows):
@@ -144,7 +144,7 @@ def test_with_a_file_text_names_its_column(tsugiki, adapter, rows):
 
 def test_predict_answers_lines_and_keeps_every_one(tsugiki, adapter):
     shown = tsugiki("predict", "made", "-", input="oil\r\n\nbelt\tstuck")
-    assert shown.out == "leak\t0.7500\toil\njam\t0.7500\t\njam\t0.7500\tbelt stuck\n"
+    assert shown.out == "leak\t0.7500\tok\toil\njam\t0.7500\tok\t\njam\t0.7500\tok\tbelt stuck\n"
 
 
 def test_predict_takes_large_inputs_in_chunks(tsugiki, adapter):
@@ -165,9 +165,9 @@ def test_predict_answers_japanese_in_json_as_it_is(tsugiki, adapter):
 
 def test_predict_writes_all_columns_and_the_answers_beside_them(tsugiki, adapter, rows):
     shown = tsugiki("predict", "made", rows, "--out", "answers.csv", "--json")
-    assert shown.json == {"out": "answers.csv", "rows": 4}
+    assert shown.json == {"out": "answers.csv", "rows": 4, "review": 0}
     first, second, *_ = Path("answers.csv").read_text(encoding="utf-8-sig").splitlines()
-    assert (first, second) == ("text,label,label_2,probability", "Oil under press 4,leak,leak,0.75")
+    assert (first, second) == ("text,label,label_2,probability,needs_review", "Oil under press 4,leak,leak,0.75,False")
 
 
 @pytest.mark.parametrize(

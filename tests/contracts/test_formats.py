@@ -1,6 +1,7 @@
 """What every format of rows keeps to; a new file in `data/formats` is tested here without a line more."""
 
 import datetime
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ kinds = pytest.mark.parametrize("kind", KINDS)
 
 
 def table():
-    cells = [TEXTS, [f"L{i}" for i in range(len(TEXTS))], [i / 4 for i in range(len(TEXTS))]]
+    cells: list[list[Any]] = [TEXTS, [f"L{i}" for i in range(len(TEXTS))], [i / 4 for i in range(len(TEXTS))]]
     return Table("t", ("text", "label", "probability"), lambda at: cells[at], range(1, len(TEXTS) + 1))
 
 
@@ -48,7 +49,11 @@ def test_a_file_that_is_cut_or_something_else_is_refused_or_has_fewer_rows(kind)
 
 @kinds
 def test_dates_and_missing_cells_can_be_written(kind):
-    cells = [["a", None], [datetime.date(2026, 11, 24), None], [datetime.datetime(2026, 11, 24, 9, 30), None]]
+    cells: list[list[Any]] = [
+        ["a", None],
+        [datetime.date(2026, 11, 24), None],
+        [datetime.datetime(2026, 11, 24, 9, 30), None],
+    ]
     dated = Table("t", ("text", "day", "time"), lambda at: cells[at], (1, 2))
     form = FORMATS.parse({"kind": kind})
     assert form.read("t", form.write(dated), Reading()).columns

@@ -8,6 +8,7 @@ import pytest
 from tsugiki.data.rows import Rows
 from tsugiki.errors import RowsError
 from tsugiki.evaluate.run import evaluate
+from tsugiki.review import Review
 
 
 class FirstLetter:
@@ -47,3 +48,38 @@ def test_rows_that_say_nothing_are_refused(rows, code):
         evaluate(FirstLetter(), rows)
     assert caught.value.code == code
     assert str(caught.value)
+
+
+# --- confidence
+
+
+class Sure:
+    """Is as sure as the number in a text says, and always answers `a`."""
+
+    labels = ("a", "b")
+
+    def scores(self, texts):
+        stated = np.array([float(text) for text in texts])
+        return np.log(np.stack([stated, 1 - stated], axis=1))
+
+
+TEN = Rows(("0.9",) * 10 + ("0.6",) * 10, ("a",) * 9 + ("b",) + ("a",) * 6 + ("b",) * 4)
+
+
+def test_honest_confidence_has_no_calibration_error_and_overconfidence_has():
+    assert evaluate(Sure(), TEN).calibration_error == pytest.approx(0.0, abs=1e-9)
+    assert evaluate(Sure(), Rows(("0.9",) * 10, ("a",) * 5 + ("b",) * 5)).calibration_error == pytest.approx(0.4)
+
+
+def test_coverage_goes_from_the_surest_rows_to_all():
+    assert evaluate(Sure(), TEN).coverage == ((0.5, 0.9), (1.0, 0.75))
+
+
+def test_the_automatic_share_is_what_the_rule_of_validation_brings_here():
+    review = Review(num_rows=100, points=((0.9, 50, 0), (0.6, 100, 20)), wanted=0.95)
+    found = evaluate(Sure(), TEN, review).automatic
+    assert found is not None and (found.threshold, found.share, found.precision) == (0.9, 0.5, 0.9)
+    assert found.low < 0.9 < found.high
+    assert evaluate(Sure(), TEN, review, 0.5).automatic.share == 1.0  # type: ignore[union-attr]
+    none = Review(num_rows=10, points=((0.9, 10, 9),), wanted=0.95)
+    assert json.loads(evaluate(Sure(), TEN, none).to_json())["automatic"]["precision"] is None

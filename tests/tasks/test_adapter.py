@@ -11,6 +11,7 @@ from tests.support.runs import LABELS, easy_rows
 from tsugiki.adapt.package import load_package
 from tsugiki.base.model import Base, load_base
 from tsugiki.errors import MissingError, PackageError, RoutingError
+from tsugiki.review import Review
 from tsugiki.tasks import adapter as module
 from tsugiki.tasks.adapter import Adapter, Prediction, mix
 
@@ -53,7 +54,31 @@ def hooks_of(base):
 def test_one_text_and_a_list_of_it_have_the_same_answer(adapter):
     (one,) = adapter.predict(TEXTS[0])
     assert isinstance(one, Prediction) and [one] == adapter.predict([TEXTS[0]]) == adapter.predict((TEXTS[0],))
-    assert one.to_dict() == {"label": one.label, "probability": one.probability}
+    assert one.to_dict() == vars(one)
+
+
+def test_the_runner_up_is_another_label_and_not_more_probable(adapter):
+    for answer in adapter.predict(TEXTS):
+        assert answer.runner_up != answer.label and 0 <= answer.runner_up_probability <= answer.probability
+
+
+def test_an_answer_needs_review_where_it_is_less_sure_than_the_rule_says(adapter):
+    assert adapter.manifest.review is None and all(answer.needs_review for answer in adapter.predict(TEXTS))
+    sure = sorted(answer.probability for answer in adapter.predict(TEXTS))
+    middle = sure[len(sure) // 2]
+    review = Review(num_rows=10, points=((middle, 5, 0), (0.0, 10, 5)), wanted=0.9)
+    adapter.package = replace(adapter.package, manifest=adapter.manifest.model_copy(update={"review": review}))
+    assert [a.needs_review for a in adapter.predict(TEXTS)] == [a.probability < middle for a in adapter.predict(TEXTS)]
+    assert not any(answer.needs_review for answer in adapter.predict(TEXTS, target_precision=0.4))
+
+
+def test_a_temperature_moves_probabilities_and_no_label(adapter):
+    before = adapter.predict(TEXTS)
+    head = adapter.manifest.head.model_copy(update={"temperature": 4.0})
+    adapter.package = replace(adapter.package, manifest=adapter.manifest.model_copy(update={"head": head}))
+    after = adapter.predict(TEXTS)
+    assert [a.label for a in after] == [b.label for b in before]
+    assert all(a.probability < b.probability for a, b in zip(after, before, strict=True))
 
 
 def test_no_text_has_no_answer(adapter):

@@ -126,6 +126,8 @@ def export_peft(package: Package, base: Base, folder: Path) -> None:
     }
     if head := package.part("head"):
         manifest = package.manifest
+        # Elsewhere nobody divides by it.
+        head = {name: tensor / manifest.head.temperature for name, tensor in head.items()}
         facts = {"layers": layers, "states": manifest.head.states, "labels": manifest.task.get("labels")}
         files |= {HEAD: save(head, metadata={"tsugiki": json.dumps(facts)}), LOADER: _LOAD_HEAD.encode()}
     write_folder(folder, files, replaceable=(CONFIG, WEIGHTS, HEAD, LOADER))

@@ -15,6 +15,7 @@ TextOption: TypeAlias = Annotated[str | None, typer.Option("--text", metavar="CO
 LabelOption: TypeAlias = Annotated[str | None, typer.Option("--label", metavar="COLUMN")]
 SheetOption: TypeAlias = Annotated[str | None, typer.Option("--sheet", metavar="SHEET")]
 EncodingOption: TypeAlias = Annotated[str | None, typer.Option("--encoding", metavar="ENCODING")]
+PrecisionOption: TypeAlias = Annotated[float | None, typer.Option("--target-precision", metavar="SHARE", min=0, max=1)]
 ConfigOption: TypeAlias = Annotated[Path | None, typer.Option("--config", metavar="FILE")]
 SettingsOption: TypeAlias = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE")]
 OutOption: TypeAlias = Annotated[Path, typer.Option("--out", metavar="DIR")]

@@ -10,9 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtri
 from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support
 
 _RESAMPLES = 2_000
+_STEPS = 15
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,43 @@ def class_scores(labels: Sequence[str], answers: Sequence[str], classes: Sequenc
         ClassScore(label, float(precision), float(recall), float(f1), int(rows))
         for label, precision, recall, f1, rows in zip(classes, *columns, strict=True)
     ]
+
+
+def calibration_error(confidence: ArrayLike, right: ArrayLike) -> float:
+    """Expected calibration error: how far confidence is from the share of right answers, in 15 equal steps of it.
+
+    Naeini, Cooper & Hauskrecht 2015.
+
+    Args:
+        confidence: of each answer (N,), 0..1.
+        right: whether it is right (N,).
+    """
+    stated, is_right = np.asarray(confidence, dtype=np.float64), np.asarray(right, dtype=np.float64)
+    step = np.minimum((stated * _STEPS).astype(int), _STEPS - 1)
+    off = np.bincount(step, weights=is_right - stated, minlength=_STEPS)
+    return float(np.abs(off).sum() / len(stated))
+
+
+def share_interval(right: int, total: int, level: float = 0.90) -> tuple[float, float]:
+    """Where a share may lie of which `right` in `total` were seen (Wilson 1927), 0..1; anywhere where none were."""
+    if not total:
+        return 0.0, 1.0
+    z = float(ndtri((1 + level) / 2))
+    share, width = right / total, 1 + z**2 / total
+    middle = (share + z**2 / (2 * total)) / width
+    half = z * np.sqrt(share * (1 - share) / total + z**2 / (4 * total**2)) / width
+    return max(0.0, float(middle - half)), min(1.0, float(middle + half))
+
+
+def coverage(confidence: ArrayLike, right: ArrayLike) -> list[tuple[float, float]]:
+    """(share of rows answered, share of right answers among them), from the surest rows to all of them."""
+    stated, is_right = np.asarray(confidence), np.asarray(right, dtype=np.float64)
+    order = np.argsort(-stated, kind="stable")
+    counted = np.arange(1, len(order) + 1)
+    precision = np.cumsum(is_right[order]) / counted
+    # Rows of equal confidence are answered together.
+    ends = np.append(stated[order][1:] < stated[order][:-1], True)
+    return [(float(n / len(order)), float(p)) for n, p in zip(counted[ends], precision[ends], strict=True)]
 
 
 def confusion(labels: Sequence[str], answers: Sequence[str], classes: Sequence[str]) -> NDArray[np.int64]:

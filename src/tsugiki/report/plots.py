@@ -110,6 +110,23 @@ def confusion_picture(evaluation: "Evaluation", path: Path) -> None:
         _save(figure, path)
 
 
+def coverage_picture(evaluation: "Evaluation", path: Path) -> None:
+    """Draw the share of right answers against the share of rows that are answered unseen, surest first."""
+    with _fonts():
+        figure = Figure(figsize=(7, 4.5), dpi=_DPI, layout="constrained")
+        axes = figure.add_subplot()
+        shares, precision = (np.array(values) * 100 for values in zip(*evaluation.coverage, strict=True))
+        axes.plot(shares, precision, color=_COLOURS[0], linewidth=2)
+        if evaluation.automatic is not None:
+            axes.axhline(100 * evaluation.automatic.wanted, color=_GREY, linewidth=1, linestyle=(0, (1, 2)))
+            axes.axvline(100 * evaluation.automatic.share, color=_COLOURS[1], linewidth=1.5, linestyle="--")
+        axes.set_xlim(0, 100)
+        axes.set_title(_words("report.coverage"), loc="left", fontsize=11)
+        axes.set_xlabel(_words("report.axis_coverage"))
+        axes.set_ylabel(_words("report.axis_precision"))
+        _save(figure, path)
+
+
 # --- parts -----------------------------------------------------------------------------------------------------------
 
 

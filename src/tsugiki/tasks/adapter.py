@@ -1,5 +1,6 @@
 """An adapter ready to answer: a package on its base."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,6 +29,8 @@ from tsugiki.report.card import card
 from tsugiki.spec import parse
 
 _NAME = "adapter"
+# Batches of other lengths give the same answer a last digit of its own.
+_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -36,13 +39,20 @@ class Prediction:
 
     Args:
         label: the most probable class.
-        probability: of it, as the model sees it (0..1).
+        probability: of it, calibrated on validation (0..1).
+        runner_up: the next one.
+        runner_up_probability: of it (0..1).
+        needs_review: whether a person should look at it: its probability is below the threshold for the precision that
+            is wanted, or nothing is known about how sure answers are.
     """
 
     label: str
     probability: float
+    runner_up: str
+    runner_up_probability: float
+    needs_review: bool
 
-    def to_dict(self) -> dict[str, str | float]:
+    def to_dict(self) -> dict[str, str | float | bool]:
         """As plain data."""
         return asdict(self)
 
@@ -108,16 +118,29 @@ class Adapter:
         parts = ("modules.", "reader.", "head.", "lexicon.weight", "lexicon.bias")
         return sum(t.numel() for n, t in self.package.tensors.items() if n.startswith(parts))
 
-    def predict(self, texts: str | Iterable[str]) -> list[Prediction]:
-        """Answer for each text, of a list, an array or a column."""
+    def predict(self, texts: str | Iterable[str], target_precision: float | None = None) -> list[Prediction]:
+        """Answer for each text.
+
+        Args:
+            texts: one, or a list, an array or a column of them.
+            target_precision: that answers shall have which need no review (0..1); None takes the one of training.
+        """
         texts = [texts] if isinstance(texts, str) else list(texts)
         if not texts:
             return []
-        best = torch.from_numpy(self.scores(texts)).softmax(-1).max(-1)
-        return [Prediction(self.labels[i], p) for i, p in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
+        review = self.manifest.review
+        threshold = review.rule(target_precision).threshold if review else math.inf
+        best = torch.from_numpy(self.scores(texts)).softmax(-1).topk(2)
+        return [
+            Prediction(self.labels[first], p, self.labels[second], q, needs_review=p < threshold - _ROUNDING)
+            for (first, second), (p, q) in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+        ]
 
     def scores(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Logits, (N, C), in the order of `labels`; their softmax is the probability."""
+        """Calibrated logits, (N, C), in the order of `labels`; their softmax is the probability."""
+        return self._scores(texts) / np.float32(self.manifest.head.temperature)
+
+    def _scores(self, texts: Sequence[str]) -> NDArray[np.float32]:
         head = self.manifest.head
         max_length = int(self.manifest.task["max_length"])
         if self._lexicon is not None:

@@ -60,6 +60,7 @@ class TrainSettings(Spec):
         batch_tokens: tokens per batch, padding included.
         batch_rows: rows per batch at most.
         checkpoint_s: seconds between checkpoints.
+        target_precision: that answers shall have which no person looks at (0..1).
         trackers: of accelerate, such as `tensorboard` or `mlflow`.
     """
 
@@ -79,6 +80,7 @@ class TrainSettings(Spec):
     batch_tokens: PositiveInt = 1024
     batch_rows: PositiveInt = 32
     checkpoint_s: PositiveFloat = 30.0
+    target_precision: float = Field(default=0.95, gt=0, lt=1)
     trackers: tuple[str, ...] = ()
 
 

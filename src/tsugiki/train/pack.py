@@ -13,6 +13,7 @@ from tsugiki.base.model import Base
 from tsugiki.data.rows import Rows
 from tsugiki.manifest import BaseFacts, DataFacts, Manifest
 from tsugiki.tasks.adapter import Adapter
+from tsugiki.train.calibration import review_of, temperature_of
 from tsugiki.train.candidate import Candidate
 from tsugiki.train.config import Config
 from tsugiki.train.loop import Labelled
@@ -43,7 +44,12 @@ class Packer:
     def adapter(self, candidate: Candidate, rivals: Sequence[Candidate], seconds: Mapping[str, float]) -> Adapter:
         """A candidate ready to answer; its package can be saved."""
         tensors = candidate.tensors | {f"statistics.{k}": v for k, v in self._statistics(candidate).items()}
-        package = Package(self._manifest(candidate, rivals, seconds), tensors, digest="")
+        classes = self.held.classes
+        temperature = temperature_of(candidate.logits, classes)
+        review = review_of(candidate.logits / temperature, classes, self.config.train.target_precision)
+        manifest = self._manifest(candidate, rivals, seconds)
+        head = manifest.head.model_copy(update={"temperature": temperature})
+        package = Package(manifest.model_copy(update={"head": head, "review": review}), tensors, digest="")
         return Adapter(package, self.base if candidate.placement.exit else None)
 
     def _statistics(self, candidate: Candidate) -> dict[str, Tensor]:

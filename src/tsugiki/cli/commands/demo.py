@@ -41,7 +41,7 @@ def run(out: Annotated[Path, typer.Option("--out", metavar="DIR")] = Path("tsugi
     i18n.notify("cli.demo.training", count=len(splits.train))
     trained = train_and_report(rows, out=adapter_folder)
     answers = trained.adapter.predict(_TEXTS)
-    evaluation = evaluate(trained.adapter, splits.test)
+    evaluation = evaluate(trained.adapter, splits.test, trained.adapter.manifest.review)
     i18n.notify("cli.demo.comparing", methods=", ".join(_METHODS))
     comparison = compare(
         splits,

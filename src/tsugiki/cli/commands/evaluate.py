@@ -1,6 +1,7 @@
 """`tsugiki evaluate`: how good an adapter's answers are on labelled rows."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,7 @@ from tsugiki.cli.options import (
     BaseOption,
     EncodingOption,
     LabelOption,
+    PrecisionOption,
     RowsArgument,
     SheetOption,
     TextOption,
@@ -34,8 +36,10 @@ def run(
     label: LabelOption = None,
     sheet: SheetOption = None,
     encoding: EncodingOption = None,
+    target_precision: PrecisionOption = None,
     base: BaseOption = None,
     picture: Annotated[Path | None, typer.Option("--picture", metavar="FILE")] = None,
+    coverage: Annotated[Path | None, typer.Option("--coverage", metavar="FILE")] = None,
 ) -> Answer:
     """Answer the rows, compare with their labels and draw who is taken for whom."""
     from tsugiki.api import load
@@ -46,13 +50,19 @@ def run(
     adapter = load(folder, base)
     found = read_table(rows, split, Reading(sheet=sheet, encoding=encoding))
     known = adapter.reading.fitting(found.columns)
-    evaluation = evaluate(adapter, unlabelled(found, known.over(text=text, label=label)))
+    labelled = unlabelled(found, known.over(text=text, label=label))
+    evaluation = evaluate(adapter, labelled, adapter.manifest.review, target_precision)
     facts = json.loads(evaluation.to_json())
     if picture is not None:
         from tsugiki.report.plots import confusion_picture
 
         confusion_picture(evaluation, picture)
         facts["picture"] = str(picture)
+    if coverage is not None:
+        from tsugiki.report.plots import coverage_picture
+
+        coverage_picture(evaluation, coverage)
+        facts["coverage_picture"] = str(coverage)
     return Answer(facts, page(evaluation, picture))
 
 
@@ -65,6 +75,9 @@ def page(evaluation: "Evaluation", picture: Path | None = None) -> "RenderableTy
     by_class = [(c.label, c.precision, c.recall, c.f1, c.num_rows) for c in evaluation.classes]
     scores = say("cli.evaluate.scores", f1=evaluation.macro_f1, accuracy=evaluation.accuracy, rows=evaluation.num_rows)
     notes = [say("cli.evaluate.mixed_up", **worst) for worst in _mixed_up(evaluation)]
+    if (found := evaluation.automatic) is not None:
+        key = "cli.evaluate.automatic" if found.share else "cli.evaluate.nothing_automatic"
+        notes.append(say(key, **{name: 100 * value for name, value in asdict(found).items()}))
     if picture is not None:
         notes.append(say("cli.evaluate.picture_at", path=picture))
     return Group(table(*columns, rows=by_class), Text(scores), *map(Text, notes))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from tsugiki.cli.answer import Answer
-from tsugiki.cli.options import AdapterArgument, BaseOption, EncodingOption, SheetOption
+from tsugiki.cli.options import AdapterArgument, BaseOption, EncodingOption, PrecisionOption, SheetOption
 from tsugiki.data.reading import Reading
 from tsugiki.errors import ConfigError, RowsError
 from tsugiki.i18n import text as say
@@ -32,6 +32,7 @@ def run(
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE")] = None,
     sheet: SheetOption = None,
     encoding: EncodingOption = None,
+    target_precision: PrecisionOption = None,
     base: BaseOption = None,
 ) -> Iterator[Answer]:
     """Answer as the texts come, or write a file with all columns and the answers beside them.
@@ -52,17 +53,17 @@ def run(
         format_of(out, Path(str(file)))
     adapter = load(folder, base)
     if file is None:
-        yield from _answers(adapter, [text or ""])
+        yield from _answers(adapter, [text or ""], target_precision)
     elif file == "-":
         for lines in _incoming(encoding or "utf-8"):
-            yield from _answers(adapter, lines)
+            yield from _answers(adapter, lines, target_precision)
     else:
         table, texts = _rows(adapter, file, Reading.of(text=text, sheet=sheet, encoding=encoding))
         if out is not None:
-            yield _written(adapter, table, texts, out)
+            yield _written(adapter, table, texts, out, target_precision)
         else:
             for at in range(0, len(texts), _CHUNK):
-                yield from _answers(adapter, texts[at : at + _CHUNK])
+                yield from _answers(adapter, texts[at : at + _CHUNK], target_precision)
 
 
 def _rows(adapter: "Adapter", file: str, reading: Reading) -> tuple["Table", list[str]]:
@@ -73,17 +74,17 @@ def _rows(adapter: "Adapter", file: str, reading: Reading) -> tuple["Table", lis
     return table, list(unlabelled(table, Reading(text=chosen.text)).texts)
 
 
-def _written(adapter: "Adapter", table: "Table", texts: list[str], out: Path) -> Answer:
+def _written(adapter: "Adapter", table: "Table", texts: list[str], out: Path, precision: float | None) -> Answer:
     from tsugiki.data.answers import write_answers
 
     answers: list[Prediction] = []
     with progress(say("cli.predict.bar"), len(texts)) as advance:
         for at in range(0, len(texts), _CHUNK):
-            answers += adapter.predict(texts[at : at + _CHUNK])
+            answers += adapter.predict(texts[at : at + _CHUNK], precision)
             advance(len(texts[at : at + _CHUNK]))
-    columns = {name: [answer.to_dict()[name] for answer in answers] for name in ("label", "probability")}
-    write_answers(out, table, columns)
-    told = {"out": str(out), "rows": len(texts)}
+    facts = [answer.to_dict() for answer in answers]
+    write_answers(out, table, {name: [fact[name] for fact in facts] for name in facts[0]} if facts else {})
+    told = {"out": str(out), "rows": len(texts), "review": sum(answer.needs_review for answer in answers)}
     return Answer(told, say("cli.predict.written", **told))
 
 
@@ -110,7 +111,8 @@ def _decoded(line: bytes, number: int, encoding: str) -> str:
         raise RowsError("rows.bad_encoding", **facts) from None
 
 
-def _answers(adapter: "Adapter", texts: list[str]) -> Iterator[Answer]:
-    for text, prediction in zip(texts, adapter.predict(texts), strict=True):
-        line = f"{prediction.label}\t{prediction.probability:.4f}\t{' '.join(text.split())}"
+def _answers(adapter: "Adapter", texts: list[str], precision: float | None) -> Iterator[Answer]:
+    for text, prediction in zip(texts, adapter.predict(texts, precision), strict=True):
+        hint = "review" if prediction.needs_review else "ok"
+        line = f"{prediction.label}\t{prediction.probability:.4f}\t{hint}\t{' '.join(text.split())}"
         yield Answer({"text": text, **prediction.to_dict()}, line)

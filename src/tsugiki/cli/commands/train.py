@@ -10,6 +10,7 @@ from tsugiki.cli.options import (
     EncodingOption,
     LabelOption,
     OutOption,
+    PrecisionOption,
     RowsArgument,
     SettingsOption,
     SheetOption,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
+    from tsugiki.review import Review
     from tsugiki.train.run import Trained
 
 EXAMPLE = "tsugiki train tickets.csv --out tickets-adapter"
@@ -37,6 +39,7 @@ def run(
     label: LabelOption = None,
     sheet: SheetOption = None,
     encoding: EncodingOption = None,
+    target_precision: PrecisionOption = None,
     config: ConfigOption = None,
     settings: SettingsOption = None,
 ) -> Answer:
@@ -44,7 +47,10 @@ def run(
     from tsugiki.api import train_and_report
 
     named = {"text": text, "label": label, "sheet": sheet, "encoding": encoding}
-    trained = train_and_report(rows, base=base, out=out, config=config, settings=settings_of(settings), **named)
+    chosen = settings_of(settings)
+    if target_precision is not None:
+        chosen |= {"train.target_precision": str(target_precision)}
+    trained = train_and_report(rows, base=base, out=out, config=config, settings=chosen, **named)
     return Answer({"out": str(out), **bill(trained)}, page(trained, out))
 
 
@@ -58,6 +64,7 @@ def bill(trained: "Trained") -> dict[str, object]:
         "candidates": [candidate.facts() for candidate in trained.candidates],
         "seconds": trained.seconds,
         "saved_s": trained.saved_s,
+        "automatic": manifest.review.rule()._asdict() if manifest.review else None,
         "predicted_s": trained.predicted_s,
         "measured_s": trained.measured_s,
     }
@@ -74,7 +81,16 @@ def page(trained: "Trained", out: "Path") -> "RenderableType":
         cost += " " + say("cli.train.saved", saved=trained.saved_s)
     following = say("cli.train.next", out=out)
     tried = candidates([candidate.facts() for candidate in trained.candidates], winner)
-    return Group(tried, Text(trained.verdict), Text(cost), Text(following))
+    return Group(tried, *map(Text, (trained.verdict, handed_over(trained.adapter.manifest.review), cost, following)))
+
+
+def handed_over(review: "Review | None") -> str:
+    """How many answers may be used unseen, as far as validation tells."""
+    if review is None:
+        return say("cli.train.no_review")
+    rule = review.rule()
+    key = "automatic" if rule.proven else "hardly_automatic" if rule.share else "nothing_automatic"
+    return say(f"cli.train.{key}", wanted=100 * review.wanted, share=100 * rule.share, rows=review.num_rows)
 
 
 def candidates(tried: Sequence[Mapping[str, Any]], winner: str) -> "Table":
