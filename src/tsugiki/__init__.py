@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from tsugiki.api import attach, load, train
@@ -42,14 +42,17 @@ class _TrainingRoom(ModuleType):
         *,
         base: "str | Path | None" = None,
         out: "str | Path | None" = None,
-        text: str | None = None,
+        text: "str | Sequence[str] | None" = None,
         label: str | None = None,
+        sheet: str | None = None,
+        encoding: str | None = None,
         config: "str | Path | None" = None,
         settings: "Mapping[str, Any] | None" = None,
     ) -> "Adapter":
         """Train an adapter; `tsugiki.api.train` says what the arguments are."""
+        named = {"text": text, "label": label, "sheet": sheet, "encoding": encoding}
         adapter: Adapter = import_module("tsugiki.api").train(
-            rows, base=base, out=out, text=text, label=label, config=config, settings=settings
+            rows, base=base, out=out, config=config, settings=settings, **named
         )
         return adapter
 

@@ -294,7 +294,7 @@ def test_demo_tells_programs_too(tsugiki, asked, monkeypatch):
     assert (told["out"], len(told["answers"])) == ("tsugiki-demo", 3)
 
 
-def evaluation(adapter, rows):
+def evaluation(adapter, rows, review=None):
     from tsugiki.data.rows import Rows
     from tsugiki.evaluate.metrics import class_scores
     from tsugiki.evaluate.run import Evaluation
