@@ -56,3 +56,8 @@ def test_a_batch_is_padded_on_the_right():
     ids, mask = pad([[5, 6, 7], [8], [9, 10]])
     assert ids.tolist() == [[5, 6, 7], [8, 0, 0], [9, 10, 0]]
     assert mask.tolist() == [[1, 1, 1], [1, 0, 0], [1, 1, 0]]
+
+
+def test_letters_of_another_width_are_the_same_tokens(base):
+    assert encode(base, ["ｏｉｌ ｌｅａｋ"], 16) == encode(base, ["oil leak"], 16)
+    assert encode(base, ["ﾎﾟﾝﾌﾟ"], 16) == encode(base, ["ポンプ"], 16)

@@ -23,6 +23,7 @@ from tsugiki.base.suffix import run_states
 from tsugiki.base.tokens import encode, pad
 from tsugiki.base.upkeep import CacheSettings, Size, cache_root
 from tsugiki.data.batches import equal_length_batches
+from tsugiki.data.texts import NORMALISED
 from tsugiki.i18n import notify, text, warn
 from tsugiki.progress import progress
 
@@ -211,7 +212,7 @@ class PrefixCache:
         return rows * (top + 1) * self.base.width * torch.float32.itemsize
 
     def _key(self, row: str) -> bytes:
-        known_by = f"{self.base.tokenizer_digest} {self.max_length} {row}"
+        known_by = f"{self.base.tokenizer_digest} {self.max_length} {NORMALISED} {row}"
         return hashlib.sha256(known_by.encode(errors="surrogatepass")).digest()
 
     def _folder(self, kind: str, state: int, dtype: str) -> str:

@@ -15,14 +15,15 @@ TextOption: TypeAlias = Annotated[str | None, typer.Option("--text", metavar="CO
 LabelOption: TypeAlias = Annotated[str | None, typer.Option("--label", metavar="COLUMN")]
 SheetOption: TypeAlias = Annotated[str | None, typer.Option("--sheet", metavar="SHEET")]
 EncodingOption: TypeAlias = Annotated[str | None, typer.Option("--encoding", metavar="ENCODING")]
+ForceOption: TypeAlias = Annotated[bool, typer.Option("--force")]
 PrecisionOption: TypeAlias = Annotated[float | None, typer.Option("--target-precision", metavar="SHARE", min=0, max=1)]
 ConfigOption: TypeAlias = Annotated[Path | None, typer.Option("--config", metavar="FILE")]
 SettingsOption: TypeAlias = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE")]
 OutOption: TypeAlias = Annotated[Path, typer.Option("--out", metavar="DIR")]
 
 
-def settings_of(pairs: Sequence[str] | None) -> dict[str, str]:
-    """`KEY=VALUE` pairs as settings.
+def settings_of(pairs: Sequence[str] | None, *, force: bool = False) -> dict[str, str]:
+    """`KEY=VALUE` pairs as settings, and what `--force` stands for.
 
     Raises:
         ConfigError: a pair has no `=`.
@@ -30,4 +31,5 @@ def settings_of(pairs: Sequence[str] | None) -> dict[str, str]:
     for pair in pairs or ():
         if "=" not in pair:
             raise ConfigError("cli.bad_setting", found=pair)
-    return {key.strip(): value for key, _, value in (pair.partition("=") for pair in pairs or ())}
+    found = {key.strip(): value for key, _, value in (pair.partition("=") for pair in pairs or ())}
+    return found | ({"data.illegible": "warn"} if force else {})

@@ -23,6 +23,7 @@ from rich.console import Console, Group
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from tsugiki.base.legible import require_legible
 from tsugiki.base.model import load_base
 from tsugiki.base.tokens import MAX_LENGTH
 from tsugiki.data.checks import check, require_learnable
@@ -193,6 +194,8 @@ def _job(splits: Splits, dataset: str, config: Config) -> Job:
     if config.train.max_rows is not None:
         train = train.take(subsample(train.labels, config.train.max_rows, config.train.seed))
     base = load_base(config.base, precision=config.precision, exit=1)
+    max_length = min(config.data.max_length or MAX_LENGTH, base.max_length)
+    require_legible(base, train.texts, max_length, force=config.data.illegible == "warn")
     return Job(
         dataset=dataset,
         method={},
@@ -202,7 +205,7 @@ def _job(splits: Splits, dataset: str, config: Config) -> Job:
         labels=tuple(sorted(set(train.labels or ()))),
         base=config.base,
         precision="bf16" if base.dtype is torch.bfloat16 else "fp32",
-        max_length=min(config.data.max_length or MAX_LENGTH, base.max_length),
+        max_length=max_length,
         batch_tokens=config.train.batch_tokens,
         batch_rows=config.train.batch_rows,
         epochs=config.train.epochs,

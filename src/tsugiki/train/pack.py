@@ -11,6 +11,7 @@ from tsugiki.adapt.package import Package
 from tsugiki.adapt.statistics import statistics_of
 from tsugiki.base.model import Base
 from tsugiki.data.rows import Rows
+from tsugiki.data.texts import NORMALISED
 from tsugiki.manifest import BaseFacts, DataFacts, Manifest
 from tsugiki.tasks.adapter import Adapter
 from tsugiki.train.calibration import review_of, temperature_of
@@ -68,7 +69,12 @@ class Packer:
         return Manifest(
             name=config.name or "",
             tsugiki_version=version("tsugiki"),
-            task={"kind": "classify", "labels": list(self.labels), "max_length": self.max_length},
+            task={
+                "kind": "classify",
+                "labels": list(self.labels),
+                "max_length": self.max_length,
+                "normalised": NORMALISED,
+            },
             base=BaseFacts(
                 name=self.base.name,
                 architecture=type(self.base.model).__name__,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from tsugiki.base.legible import require_legible
 from tsugiki.base.model import Base, load_base
 from tsugiki.base.prefix_cache import PrefixCache
 from tsugiki.base.tokens import MAX_LENGTH
@@ -148,6 +149,7 @@ def _packer(train: Rows, held: Rows, base: Base, plans: list[Plan], config: Conf
     labels = tuple(sorted(set(train.labels)))
     number = {label: index for index, label in enumerate(labels)}
     max_length = min(config.data.max_length or MAX_LENGTH, base.max_length)
+    require_legible(base, train.texts, max_length, force=config.data.illegible == "warn")
     cache = PrefixCache(base, max_length, config.cache)
     top = config.placement.exit or base.num_layers
     # States that are read once cost more to keep than to compute.

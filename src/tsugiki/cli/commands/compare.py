@@ -10,6 +10,7 @@ from tsugiki.cli.options import (
     BaseOption,
     ConfigOption,
     EncodingOption,
+    ForceOption,
     LabelOption,
     OutOption,
     RowsArgument,
@@ -37,6 +38,7 @@ def run(
     label: LabelOption = None,
     sheet: SheetOption = None,
     encoding: EncodingOption = None,
+    force: ForceOption = False,
     config: ConfigOption = None,
     settings: SettingsOption = None,
 ) -> Answer:
@@ -49,7 +51,7 @@ def run(
     from tsugiki.evaluate.compare import compare
 
     named = {"text": text, "label": label, "sheet": sheet, "encoding": encoding}
-    chosen = configure(base=base, config=config, settings=settings_of(settings), **named)
+    chosen = configure(base=base, config=config, settings=settings_of(settings, force=force), **named)
     splits = read_splits(rows, chosen.data)
     names = [name.strip() for name in methods.split(",") if name.strip()]
     comparison = compare(

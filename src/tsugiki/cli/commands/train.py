@@ -8,6 +8,7 @@ from tsugiki.cli.options import (
     BaseOption,
     ConfigOption,
     EncodingOption,
+    ForceOption,
     LabelOption,
     OutOption,
     PrecisionOption,
@@ -40,6 +41,7 @@ def run(
     sheet: SheetOption = None,
     encoding: EncodingOption = None,
     target_precision: PrecisionOption = None,
+    force: ForceOption = False,
     config: ConfigOption = None,
     settings: SettingsOption = None,
 ) -> Answer:
@@ -47,7 +49,7 @@ def run(
     from tsugiki.api import train_and_report
 
     named = {"text": text, "label": label, "sheet": sheet, "encoding": encoding}
-    chosen = settings_of(settings)
+    chosen = settings_of(settings, force=force)
     if target_precision is not None:
         chosen |= {"train.target_precision": str(target_precision)}
     trained = train_and_report(rows, base=base, out=out, config=config, settings=chosen, **named)
