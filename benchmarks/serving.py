@@ -38,7 +38,7 @@ Answer = Callable[[Tensor, Tensor | None], Any]
 
 def answering(way: str) -> tuple[Base, Answer]:
     """A base of its own, and how it answers ids and mask (B, S)."""
-    whole = load_base(None, precision="fp32", exit=1).anatomy.num_layers
+    whole = load_base(None, precision="fp32", exit=1).num_layers
     exit = 2 * whole // 3 if way == "exit" else whole
     base = load_base(None, precision="fp32", exit=exit)
 

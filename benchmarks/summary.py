@@ -138,7 +138,7 @@ def _count(found: Row, method: str) -> str:
 def picture(sets: list[Row], path: Path) -> None:
     """Score and seconds of every method, a panel per set."""
     figure = Figure(figsize=(3.2 * len(sets), 3.4), dpi=150, layout="constrained")
-    for axes, found in zip(figure.subplots(1, len(sets)), sets, strict=True):
+    for axes, found in zip(figure.subplots(1, len(sets), squeeze=False)[0], sets, strict=True):
         for number, (method, score) in enumerate(sorted(found["scores"].items())):
             seconds = found["train_s"][method]
             axes.plot(seconds, score, "os^DvP"[number % 6], label=method)

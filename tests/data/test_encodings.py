@@ -24,9 +24,10 @@ def test_what_is_not_plain_utf8_is_said(encoding, said, caplog):
     assert (encoding in caplog.text) is said
 
 
-@given(st.text(st.sampled_from("油漏れポンプ停止のが異常音①㈱髙。、ー"), min_size=4), st.text(max_size=0))
-def test_any_japanese_of_windows_survives(text, _):
-    assert decode("a.txt", text.encode("cp932"))[0] == text
+@given(st.text(st.sampled_from("油漏れポンプ停止のが異常音①㈱髙。、ー,\n"), max_size=9))
+def test_japanese_of_windows_survives_with_what_shift_jis_lacks(text):
+    whole = f"油漏れのポンプが停止{text}"
+    assert decode("a.txt", whole.encode("cp932"))[0] == whole
 
 
 @given(st.text())

@@ -35,7 +35,7 @@ def row(**own):
 
 def run(splits, base_folder, out, methods=("probe-last", "tfidf"), seeds=1):
     train, validation, test = splits
-    config = read_config(settings={"precision": "fp32", "train.epochs": 1})
+    config = read_config(settings={"data.illegible": "warn", "precision": "fp32", "train.epochs": 1})
     return compare(
         Splits(train, validation, test),
         dataset="tickets",

@@ -1,6 +1,7 @@
 """Every method learns from a job and answers alike once it is saved and loaded."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,9 @@ PROMPTS = {"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 3, "task_type": "
 
 
 def method(name: str):
-    own = {"peft": {"title": "ia3", "config": IA3}}
+    # The tiny tokenizer knows a few dozen words.
+    ours = read_config(settings={"data.illegible": "warn"})
+    own: dict[str, Any] = {"peft": {"title": "ia3", "config": IA3}, "tsugiki": {"config": ours}}
     return METHODS.parse({"kind": name, **own.get(name, {})})
 
 
@@ -103,7 +106,7 @@ def test_a_base_that_is_trained_has_weights_of_its_own(job):
 
 
 def test_candidates_that_lost_have_rows_of_their_own(job):
-    config = read_config(settings={"placement.strategy": "uniform", "placement.boundary": 2})
+    config = read_config(settings={"data.illegible": "warn", "placement.strategy": "uniform", "placement.boundary": 2})
     found = METHODS.parse({"kind": "tsugiki", "config": config})
     # Labels that mean nothing: no candidate ends the race early.
     shuffled = job.validation.take([*range(1, 12), 0])
@@ -119,7 +122,7 @@ def test_candidates_that_lost_have_rows_of_their_own(job):
 
 def test_layers_above_the_exit_are_not_loaded_for_serving(job, folder, monkeypatch):
     monkeypatch.setattr("tsugiki.train.run._ENOUGH", 1.1)  # words alone would be, on these rows
-    config = read_config(settings={"placement.exit": 2, "placement.strategy": "head"})
+    config = read_config(settings={"data.illegible": "warn", "placement.exit": 2, "placement.strategy": "head"})
     found = METHODS.parse({"kind": "tsugiki", "config": config})
     outcome = found.fit(job)
     head = next(o for o in (outcome, *outcome.candidates) if o.variant == "head")

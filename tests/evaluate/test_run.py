@@ -1,13 +1,14 @@
 """An adapter's answers beside the labels."""
 
 import json
+from dataclasses import fields
 
 import numpy as np
 import pytest
 
 from tsugiki.data.rows import Rows
 from tsugiki.errors import RowsError
-from tsugiki.evaluate.run import evaluate
+from tsugiki.evaluate.run import Evaluation, evaluate
 from tsugiki.review import Review
 
 
@@ -38,7 +39,7 @@ def test_a_label_the_adapter_does_not_know_is_an_error_of_a_class_of_its_own():
 
 def test_the_json_form_holds_everything():
     found = json.loads(evaluate(FirstLetter(), Rows(("a1",), ("a",))).to_json())
-    assert set(found) == {"accuracy", "macro_f1", "num_rows", "labels", "classes", "confusion"}
+    assert set(found) == {f.name for f in fields(Evaluation)}
     assert found["classes"][0]["label"] == "a"
 
 

@@ -46,6 +46,12 @@ def test_every_plan_stands_below_its_exit_and_reads_states_up_to_it(anatomy, kin
         assert plan.reader.num_params(len(plan.states), WIDTH) >= 0
 
 
+def test_linear_stands_for_all_projections_of_a_layer_and_each_is_taken_once(anatomy):
+    (plan,) = strategy("top", boundary=LAYERS - 1, sites=("linear", "mlp.up", "residual")).plans(anatomy)
+    names = [graft.site for graft in plan.grafts]
+    assert names == [site.name for site in anatomy.sites[LAYERS - 1]] and "residual" in names
+
+
 @every
 def test_plans_come_with_the_cheapest_first(anatomy, kind):
     found = boundaries(strategy(kind).plans(anatomy))

@@ -22,7 +22,10 @@ _FILLING = ("the", "at", "a", "b", "c", "d", "e", "f", "g", "h")
 LABELS = tuple(_TELLING)
 SETTINGS: dict[str, Any] = {
     "precision": "fp32",
+    # The tiny tokenizer knows a few dozen words.
+    "data.illegible": "warn",
     "placement.form": {"kind": "bottleneck", "rank": 4},
+    "placement.sites": ["residual"],
     "train.epochs": 2,
     "train.batch_rows": 16,
     "train.learning_rate": 0.01,

@@ -252,15 +252,20 @@ def test_between_equal_shares_the_lower_loss_is_better(race, monkeypatch):
 
 
 def test_where_training_only_harms_what_it_began_with_is_kept(race, monkeypatch):
-    scripted(monkeypatch, (0.9, 1.0), (0.1, 1.0), (0.2, 1.0))
+    scripted(monkeypatch, (0.9, 1.0), (0.2, 1.0), (0.1, 1.0), (0.1, 1.0))
     found = trained(race, patience=2, epochs=9)
-    assert found.score == 0.9 and len(found.curve) == 3
+    assert found.score == 0.9 and len(found.curve) == 4
     assert all(tensor.abs().max() == 0 for name, tensor in found.tensors.items() if name.endswith(".up"))
 
 
-def test_a_run_that_is_far_behind_after_a_third_of_its_epochs_is_given_up(race, monkeypatch):
+def test_modules_may_disturb_the_head_they_start_from_before_they_help(race, monkeypatch):
+    scripted(monkeypatch, *((share, 1.0) for share in (0.7, 0.4, 0.5, 0.6, 0.8)))
+    assert trained(race, patience=2, epochs=4).score == 0.8
+
+
+def test_a_run_that_is_far_behind_after_half_of_its_epochs_is_given_up(race, monkeypatch):
     shares = [0.1, 0.2, 0.5, 0.6, 0.7, 0.8, 0.9]
-    for to_beat, epochs in ((0.51, 6), (0.53, 2), (0.9, 2)):
+    for to_beat, epochs in ((0.64, 6), (0.66, 3), (0.9, 3)):
         scripted(monkeypatch, *((share, 1.0) for share in shares))
         found = trained(race, epochs=6, to_beat=to_beat)
         assert [share for _, share in found.curve] == shares[: epochs + 1]

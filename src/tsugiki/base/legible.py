@@ -23,7 +23,8 @@ _SAMPLE = 2_000
 _SHOWN = 8
 _MOST_UNKNOWN, _MOST_EQUAL = 0.05, 0.01
 _WORD = re.compile(r"[\u3040-\u309f]+|[\u30a0-\u30ff]+|[\u3400-\u9fff々]+|[^\W\d_\u3040-\u30ff\u3400-\u9fff々]+")
-_SCRIPTS = (("japanese", re.compile(r"[\u3040-\u30ff]")), ("other", re.compile(r"[^\x00-\u024f\u2000-\u2bff]")))
+_KANA = re.compile(r"[\u3040-\u30ff]")
+_LAST_LATIN = "\u024f"
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def legibility(tokenizer: Any, texts: Sequence[str], max_length: int) -> Legibil
         texts: of the training rows.
         max_length: tokens per row at most.
     """
-    some = [clip(text, max_length) for text in texts[:: -(-len(texts) // _SAMPLE)]]
+    some = [clip(text, max_length) for text in texts[:: max(1, -(-len(texts) // _SAMPLE))]]
     words = sorted({word for text in some for word in _WORD.findall(text)})
     unknown = tokenizer.unk_token_id
     ids = tokenizer(some, add_special_tokens=False, truncation=True, max_length=max_length)["input_ids"] if some else []
@@ -71,7 +72,7 @@ def legibility(tokenizer: Any, texts: Sequence[str], max_length: int) -> Legibil
         equal_share=sum(map(len, equal)) / max(1, len(words)),
         unknown=_unknown_characters(tokenizer, joined, unknown),
         equal=_differences(equal),
-        script=next((name for name, found in _SCRIPTS if found.search(joined)), "latin"),
+        script=_script(joined),
     )
 
 
@@ -100,6 +101,15 @@ def require_legible(base: Base, texts: Sequence[str], max_length: int, *, force:
     if not force:
         raise BaseModelError("base.illegible", **facts)
     warn("base.hardly_legible", **facts)
+
+
+def _script(text: str) -> str:
+    """`japanese` where there are kana, `other` where one letter in twenty is not Latin, else `latin`."""
+    letters = [character for character in text if character.isalpha()]
+    foreign = sum(character > _LAST_LATIN for character in letters)
+    if 20 * foreign <= len(letters):
+        return "latin"
+    return "japanese" if _KANA.search(text) else "other"
 
 
 def _ids(tokenizer: Any, words: Sequence[str]) -> list[tuple[int, ...]]:

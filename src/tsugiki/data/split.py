@@ -35,7 +35,7 @@ def stratified_split(
     """
     rng = np.random.default_rng(seed)
     left = Counter(labels)
-    keep = _apportion(left, round((1 - share) * len(labels)), rng)
+    keep = _apportion(left, max(len(left), round((1 - share) * len(labels))), rng)
     wanted = {label: count - keep[label] for label, count in left.items()}
     held: list[int] = []
     for rows in _shuffled_groups(range(len(labels)) if groups is None else groups, rng):

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from tsugiki.adapt.adapted import Graft
 from tsugiki.adapt.form import FORMS
 from tsugiki.adapt.reader import READERS, Reader
-from tsugiki.base.anatomy import Anatomy
+from tsugiki.base.anatomy import RESIDUAL, Anatomy
 from tsugiki.errors import ConfigError
 from tsugiki.family import Family
 from tsugiki.spec import Spec
+
+LINEAR = "linear"
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Strategy(Spec):
     Args:
         boundary: first adapted layer, or None.
         exit: first layer that is not run, or None for all layers.
-        sites: of each adapted layer.
+        sites: of each adapted layer; `linear` stands for all its projections.
         form: `{kind, ...}` of every module.
     """
 
@@ -73,11 +75,17 @@ class Strategy(Spec):
         if not 0 <= boundary < exit:
             raise ConfigError("placement.boundary", found=boundary, allowed=f"0..{exit - 1}", exit=exit)
         form = FORMS.parse(self.form)
-        sites = dict.fromkeys(self.sites)  # a site that is named twice is still one
-        grafts = tuple(Graft(layer, site, form) for layer in range(boundary, exit) for site in sites)
+        grafts = tuple(
+            Graft(layer, site, form) for layer in range(boundary, exit) for site in self._sites(anatomy, layer)
+        )
         for graft in grafts:
             anatomy.site(graft.layer, graft.site)
         return Plan(f"suffix {boundary}/{exit}", head_states(exit), READERS.parse({"kind": "mean"}), grafts)
+
+    def _sites(self, anatomy: Anatomy, layer: int) -> list[str]:
+        """Names of the sites of a layer, each once, `linear` replaced by what it stands for."""
+        projections = [site.name for site in anatomy.sites[layer] if site.name != RESIDUAL]
+        return list(dict.fromkeys(n for name in self.sites for n in (projections if name == LINEAR else [name])))
 
 
 STRATEGIES: Family[Strategy] = Family("tsugiki.placement.strategies", Strategy)

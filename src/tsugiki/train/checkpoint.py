@@ -32,7 +32,7 @@ class Position:
         train_s: seconds of training, validation not counted.
         best_score: best accuracy on validation (0..1).
         best_loss: cross-entropy of that epoch.
-        epochs_without_gain: since the best one.
+        epochs_without_gain: since one that was better than those before it, the start left out.
         curve: (train_s, accuracy) after each epoch, the start included.
         best: parameters of the best epoch.
     """
@@ -63,13 +63,15 @@ class Position:
     def scored(self, score: float, loss: float, model: nn.Module) -> "Position":
         """After an epoch and its validation."""
         better = (score, -loss) > (self.best_score, -self.best_loss)
+        # Modules disturb the head that they start from before they help: the start is no pass to be measured by.
+        gained = better or score > max((reached for _, reached in self.curve[1:]), default=-1.0)
         return replace(
             self,
             epoch=self.epoch + 1,
             batch=0,
             best_score=score if better else self.best_score,
             best_loss=loss if better else self.best_loss,
-            epochs_without_gain=0 if better else self.epochs_without_gain + 1,
+            epochs_without_gain=0 if gained else self.epochs_without_gain + 1,
             curve=[*self.curve, (self.train_s, score)],
             best=_copy(model) if better else self.best,
         )

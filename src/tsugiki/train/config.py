@@ -34,15 +34,15 @@ class PlacementSettings(Spec):
         strategy: `race` tries head, readout and two boundaries; `uniform` and `top` place modules as given here.
         boundary: first adapted layer; None: two thirds of the layers are below it (`uniform`: none are).
         exit: first layer that is not run; None runs all.
-        sites: of each adapted layer.
+        sites: of each adapted layer; `linear` stands for all its projections.
         form: `{kind, ...}` of every module.
     """
 
     strategy: str = "race"
     boundary: NonNegativeInt | None = None
     exit: PositiveInt | None = None
-    sites: tuple[str, ...] = Field(default=("residual",), min_length=1)
-    form: dict[str, Any] = Field(default_factory=lambda: {"kind": "bottleneck", "rank": 32})
+    sites: tuple[str, ...] = Field(default=("linear",), min_length=1)
+    form: dict[str, Any] = Field(default_factory=lambda: {"kind": "low_rank", "rank": 8})
 
 
 class TrainSettings(Spec):
@@ -52,7 +52,8 @@ class TrainSettings(Spec):
         seed: of everything that is random.
         max_rows: training rows used at most, drawn by class.
         epochs: passes over the training rows at most; validation ends a run earlier.
-        patience: passes without a better validation score before a run ends.
+        patience: passes without a better validation score than an earlier pass before a run ends; modules disturb the
+            head they start from before they help, so the start does not count.
         learning_rate: of modules, at its peak.
         reader_learning_rate: of readers, at its peak.
         head_learning_rate: of the head, at its peak.
@@ -73,7 +74,7 @@ class TrainSettings(Spec):
     max_rows: PositiveInt | None = None
     epochs: PositiveInt = 6
     patience: PositiveInt = 2
-    learning_rate: PositiveFloat = 1e-3
+    learning_rate: PositiveFloat = 3e-3
     reader_learning_rate: PositiveFloat = 1e-2
     head_learning_rate: PositiveFloat = 1e-3
     warmup_share: float = Field(default=0.1, ge=0, lt=1)

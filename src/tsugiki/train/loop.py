@@ -25,7 +25,7 @@ from tsugiki.train.config import TrainSettings
 from tsugiki.train.scion import Scion
 from tsugiki.train.trackers import plain, tracks
 
-_FAR = 0.02
+_FAR = 0.05
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def fit(
         settings: of the run.
         checkpoint: where the run is kept, and where it goes on from.
         label: of the progress bar and the trackers.
-        to_beat: accuracy of another run; one that is far behind it after a third of its epochs is given up.
+        to_beat: accuracy of another run; one that is five points behind it after half of its epochs is given up.
         began: when the making of the scion began, on the clock of `time.perf_counter`; None: now.
 
     Raises:
@@ -138,7 +138,7 @@ def fit(
             at = at.scored(score, held_loss, scion)
             if settings.trackers:
                 accelerator.log({f"{label}/accuracy": score, f"{label}/loss": held_loss}, step=at.step)
-            hopeless = 3 * at.epoch >= settings.epochs and at.best_score < to_beat - _FAR
+            hopeless = 2 * at.epoch >= settings.epochs and at.best_score < to_beat - _FAR
             if hopeless or at.epochs_without_gain >= settings.patience:
                 break
     at.restore_best(scion)
