@@ -36,17 +36,23 @@ def private_folder(folder: Path) -> Path:
     return folder
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes, *, private: bool = True) -> None:
     """Write a file so that, whenever the machine stops, `path` holds the old bytes or the new ones and nothing between.
 
-    The file has mode 0600; folders that are missing are made.
+    Args:
+        path: of the file; folders that are missing are made.
+        data: its content.
+        private: whether the file, and folders that are made, are for their owner only (mode 0600 and 0700).
 
     Raises:
         OSError: it could not be written; `path` is as it was.
     """
-    draft = private_folder(path.parent) / f"{path.name}.{secrets.token_hex(4)}.part"
+    if private:
+        private_folder(path.parent)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
     try:
-        with open(draft, "xb", opener=owner_only) as file:
+        with open(draft, "xb", opener=owner_only if private else None) as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

@@ -124,6 +124,13 @@ def test_answers_never_take_the_name_of_a_column_that_is_there():
     assert table.with_columns({"label": ["x"]}).columns == ["label", "label_2", "label_3"]
 
 
+def test_answers_may_be_read_by_whoever_may_read_the_folder(tmp_path):
+    write_answers(tmp_path / "new" / "out.csv", Table("t", ("text",), lambda _: ["a"], (1,)), {"label": ["x"]})
+    (tmp_path / "plain").touch()
+    assert (tmp_path / "new" / "out.csv").stat().st_mode == (tmp_path / "plain").stat().st_mode
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["out.csv"]
+
+
 def test_csv_for_excel_has_a_mark_and_runs_no_formula(tmp_path):
     cells = [["=cmd|' /C calc'!A0", "-5", "+1.5", "@SUM(A1)", "＝1", "- belt"]]
     write_answers(

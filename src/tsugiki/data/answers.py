@@ -1,7 +1,5 @@
 """Answers beside the rows they are for, as a file of the kind that its name says."""
 
-import os
-import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +7,7 @@ from typing import Any
 from tsugiki.data.format import FORMATS, Format, ending
 from tsugiki.data.table import Table
 from tsugiki.errors import RowsError
+from tsugiki.home import write_atomically
 
 
 def format_of(path: Path, source: Path | None = None) -> Format:
@@ -40,15 +39,4 @@ def write_answers(path: Path, table: Table, answers: Mapping[str, Sequence[Any]]
     Raises:
         RowsError: its name does not say a format that is known.
     """
-    data = format_of(path).write(table.with_columns(answers))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    try:
-        with draft.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except BaseException:
-        draft.unlink(missing_ok=True)
-        raise
+    write_atomically(path, format_of(path).write(table.with_columns(answers)), private=False)
