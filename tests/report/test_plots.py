@@ -30,6 +30,20 @@ def test_every_picture_is_drawn_in_every_language_without_a_missing_glyph(langua
     assert min(size(tmp_path / "p.png")) > 500
 
 
+@pytest.mark.parametrize("language", i18n.languages())
+@pytest.mark.parametrize(
+    "automatic", [None, SimpleNamespace(wanted=0.9, share=0.6), SimpleNamespace(wanted=0.9, share=0.0)]
+)
+def test_coverage_is_drawn_with_and_without_a_threshold(language, automatic, tmp_path):
+    evaluation: Any = SimpleNamespace(coverage=((0.2, 1.0), (1.0, 0.8)), automatic=automatic)
+    i18n.use_language(language)
+    try:
+        plots.coverage_picture(evaluation, tmp_path / "c.png")
+    finally:
+        i18n.use_language(None)
+    assert min(size(tmp_path / "c.png")) > 500
+
+
 def test_names_that_no_font_has_are_numbered(rows, tmp_path):
     named = [{**row, "method": "\U000f0000" if row["method"] == "full" else row["method"]} for row in rows]
     plots.score_by_time(named, tmp_path / "t.png")

@@ -118,8 +118,27 @@ def coverage_picture(evaluation: "Evaluation", path: Path) -> None:
         shares, precision = (np.array(values) * 100 for values in zip(*evaluation.coverage, strict=True))
         axes.plot(shares, precision, color=_COLOURS[0], linewidth=2)
         if evaluation.automatic is not None:
-            axes.axhline(100 * evaluation.automatic.wanted, color=_GREY, linewidth=1, linestyle=(0, (1, 2)))
-            axes.axvline(100 * evaluation.automatic.share, color=_COLOURS[1], linewidth=1.5, linestyle="--")
+            wanted, share = 100 * evaluation.automatic.wanted, 100 * evaluation.automatic.share
+            axes.axhline(wanted, color=_GREY, linewidth=1, linestyle=(0, (1, 2)))
+            axes.axvline(share, color=_COLOURS[1], linewidth=1.5, linestyle="--")
+            axes.annotate(
+                _words("report.wanted", share=f"{wanted:.0f}"),
+                (0.01, wanted),
+                xycoords=axes.get_yaxis_transform(),
+                fontsize=8,
+                color=_GREY,
+                va="bottom",
+            )
+            axes.annotate(
+                _words("report.automatic", share=f"{share:.0f}"),
+                (share, 0.02),
+                xycoords=axes.get_xaxis_transform(),
+                xytext=(-4, 0),
+                textcoords="offset points",
+                fontsize=8,
+                color=_COLOURS[1],
+                ha="right",
+            )
         axes.set_xlim(0, 100)
         axes.set_title(_words("report.coverage"), loc="left", fontsize=11)
         axes.set_xlabel(_words("report.axis_coverage"))
