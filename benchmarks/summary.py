@@ -30,7 +30,9 @@ def summary(name: str) -> Row:
     """What is said of a set."""
     rows = [row for row in json.loads((RESULTS / f"{name}.json").read_text()) if row["won"]]
     differences = json.loads((RESULTS / f"{name}.differences.json").read_text())
-    by_method = {method: [row for row in rows if row["method"] == method] for method in {r["method"] for r in rows}}
+    by_method = {
+        method: [row for row in rows if row["method"] == method] for method in sorted({r["method"] for r in rows})
+    }
     scores = {method: 100 * fmean(row["score"] for row in own) for method, own in by_method.items()}
     ours = by_method["tsugiki"]
     against = {d["against"]: d for d in differences if d["method"] == "tsugiki"}
@@ -106,22 +108,32 @@ def _geometric(values: Iterable[float]) -> float:
 
 def table(sets: list[Row], mean: Row) -> str:
     """The README's table."""
-    heads = ("set", "full", "LoRA", "best simple", "tsugiki", "against full [90 %]", "faster than full", "than LoRA")
+    heads = (
+        "set",
+        "full",
+        "LoRA",
+        "probe-all",
+        "TF-IDF",
+        "tsugiki",
+        "against full [90 %]",
+        "faster than full",
+        "than LoRA",
+    )
     lines = ["| " + " | ".join(heads) + " |", "|---|" + "---|" * (len(heads) - 1)]
     for s in sets:
-        scores, best = s["scores"], s["to_simple"]["method"]
+        scores = s["scores"]
         cells = (
             s["dataset"] + (" *" if s["close"] else ""),
             f"{scores['full']:.1f}",
             f"{scores['lora']:.1f}" + _count(s, "lora"),
-            f"{scores[best]:.1f} ({best})",
+            *(f"{scores[method]:.1f}" for method in SIMPLE),
             f"**{scores['tsugiki']:.1f}**" + _count(s, "tsugiki"),
             _points(s["to_full"]),
             *(f"{s['times_faster'][rival]:.1f} x" for rival in RIVALS),
         )
         lines.append("| " + " | ".join(cells) + " |")
     faster = mean["times_faster"]
-    cells = ("mean", "", "", "", "", _points(mean["to_full"]), *(f"{faster[rival]:.1f} x" for rival in RIVALS))
+    cells = ("mean", "", "", "", "", "", _points(mean["to_full"]), *(f"{faster[rival]:.1f} x" for rival in RIVALS))
     lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
