@@ -25,6 +25,8 @@ from tsugiki.base.model import Base, describe, freeze
 from tsugiki.base.prefix_cache import PrefixCache
 from tsugiki.base.upkeep import CacheSettings
 from tsugiki.placement.plan import STRATEGIES, Plan
+from tsugiki.tasks.kinds.classify import Classify
+from tsugiki.tasks.task import Task
 from tsugiki.train.checkpoint import Checkpoint
 from tsugiki.train.config import TrainSettings
 from tsugiki.train.loop import Labelled, fit
@@ -74,13 +76,13 @@ def finetune(base: Base, adapt: Callable[[nn.Module], nn.Module], rows: Labelled
     began = time.perf_counter()
     for _ in range(epochs):
         hidden = body(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
-        functional.cross_entropy(head(mean_pool(hidden, mask)), rows.classes).backward()
+        functional.cross_entropy(head(mean_pool(hidden, mask)), rows.targets).backward()
         optimiser.step()
         optimiser.zero_grad()
     return time.perf_counter() - began
 
 
-def graft(base: Base, texts: list[str], classes: torch.Tensor, plan: Plan, epochs: int) -> dict[str, float]:
+def graft(base: Base, texts: list[str], task: Task, classes: torch.Tensor, plan: Plan, epochs: int) -> dict[str, float]:
     """Seconds of ours, cache and training, in an empty home: states of an earlier run would flatter this one."""
     settings = TrainSettings(epochs=epochs, patience=epochs, batch_tokens=ROWS * LENGTH, batch_rows=ROWS)
     with tempfile.TemporaryDirectory() as folder:
@@ -88,8 +90,8 @@ def graft(base: Base, texts: list[str], classes: torch.Tensor, plan: Plan, epoch
         needed = [min(g.layer for g in plan.grafts)] if plan.grafts else list(plan.states)
         cache = PrefixCache(base, LENGTH, CacheSettings())
         cached = cache.rows(texts, needed, base.num_layers)
-        rows = Labelled(cached, classes)
-        track = Track(base, rows, rows, CLASSES, settings, Path(folder))
+        rows = Labelled(cached, classes, task)
+        track = Track(base, rows, rows, settings, Path(folder))
         scion = Scion(AdaptedModel(base.model, base.anatomy), plan.grafts, track.classifier(plan, None), 0)
         result = fit(scion, rows, rows, settings, Checkpoint(Path(folder), "run"), plan.variant)
         scion.close()
@@ -115,6 +117,7 @@ def main() -> None:
     ids = torch.randint(3, VOCABULARY, (ROWS, LENGTH), generator=generator)
     texts = [" ".join(map(str, row)) for row in ids.tolist()]
     classes = torch.arange(ROWS) % CLASSES
+    task = Classify(labels=tuple(map(str, range(CLASSES))))
     base = deep_base()
     form = {"kind": "bottleneck", "rank": 32}
     top = STRATEGIES.parse({"kind": "top", "sites": ["residual"], "form": form})
@@ -126,8 +129,8 @@ def main() -> None:
     }
     results: list[dict[str, Any]] = []
     for method, plan in plans.items():
-        results.append({"method": method, **graft(base, texts, classes, plan, options.epochs)})
-    rows = Labelled(PrefixCache(base, LENGTH, CacheSettings(enabled=False)).rows(texts, (), 1), classes)
+        results.append({"method": method, **graft(base, texts, task, classes, plan, options.epochs)})
+    rows = Labelled(PrefixCache(base, LENGTH, CacheSettings(enabled=False)).rows(texts, (), 1), classes, task)
     for method, adapt in {"full": lambda m: m.requires_grad_(True), "lora": lora}.items():
         own = deep_base()
         results.append({"method": method, "train_s": finetune(own, adapt, rows, options.epochs)})

@@ -15,14 +15,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-import torch
-
 from benchmarks.machine import machine
 from tsugiki.adapt.adapted import AdaptedModel
 from tsugiki.base.model import Base, load_base
 from tsugiki.base.prefix_cache import PrefixCache
 from tsugiki.data.rows import Rows, read_splits
 from tsugiki.placement.plan import STRATEGIES, Plan, head_states
+from tsugiki.tasks.kinds.classify import Classify
 from tsugiki.train.checkpoint import Checkpoint
 from tsugiki.train.config import TrainSettings
 from tsugiki.train.heads import head_candidate
@@ -31,22 +30,22 @@ from tsugiki.train.race import Track
 from tsugiki.train.scion import Scion
 
 TIMES, EPOCHS, LENGTH = 3, 6, 256
-Train = Callable[[Labelled, int], float]
-"""Seconds of training on rows of a number of classes."""
+Train = Callable[[Labelled], float]
+"""Seconds of training on rows."""
 
 
 def head(base: Base) -> Train:
     """The head alone."""
-    return lambda rows, classes: head_candidate(rows, _few(rows), classes, head_states(base.num_layers)).train_s
+    return lambda rows: head_candidate(rows, _few(rows), head_states(base.num_layers)).train_s
 
 
 def planned(base: Base, plan: Plan) -> Train:
     """All epochs of a plan; early stopping would make two runs of different length."""
     settings = TrainSettings(epochs=EPOCHS, patience=EPOCHS)
 
-    def train(rows: Labelled, classes: int) -> float:
+    def train(rows: Labelled) -> float:
         with tempfile.TemporaryDirectory() as folder:
-            track = Track(base, rows, _few(rows), classes, settings, Path(folder))
+            track = Track(base, rows, _few(rows), settings, Path(folder))
             scion = Scion(AdaptedModel(base.model, base.anatomy), plan.grafts, track.classifier(plan, None), 0)
             seconds = fit(scion, rows, _few(rows), settings, Checkpoint(Path(folder), "run"), plan.variant).train_s
             scion.close()
@@ -57,21 +56,22 @@ def planned(base: Base, plan: Plan) -> Train:
 
 def twice(base: Base, rows: Rows, states: tuple[int, ...], train: Train) -> tuple[list[float], list[float]]:
     """(seconds of cache, seconds of training) of the first and of the second run, in an empty home."""
-    labels = sorted(set(rows.labels or ()))
-    classes = torch.tensor([labels.index(label) for label in rows.labels or ()])
+    task = Classify(labels=rows.classes)
+    targets = task.targets(rows.labels or ())
     found = []
     with tempfile.TemporaryDirectory() as home:
         os.environ["TSUGIKI_HOME"] = home
         for _ in range(2):
             cached = PrefixCache(base, LENGTH).rows(rows.texts, states, base.num_layers)
-            found.append([cached.cache_s, train(Labelled(cached, classes), len(labels))])
+            found.append([cached.cache_s, train(Labelled(cached, targets, task))])
     return found[0], found[1]
 
 
 def _few(rows: Labelled) -> Labelled:
     """Nothing to validate on: only training is timed."""
     cached = rows.rows
-    return Labelled(type(cached)(cached.base, cached.token_ids[:1], cached.pooled[:1], cached.stored), rows.classes[:1])
+    first = type(cached)(cached.base, cached.token_ids[:1], cached.pooled[:1], cached.stored)
+    return Labelled(first, rows.targets[:1], rows.task)
 
 
 def main() -> None:

@@ -26,8 +26,11 @@ def train(
     *,
     base: str | Path | None = None,
     out: str | Path | None = None,
+    parent: str | Path | None = None,
     text: str | Sequence[str] | None = None,
+    pair: str | None = None,
     label: str | None = None,
+    task: str | None = None,
     sheet: str | None = None,
     encoding: str | None = None,
     config: str | Path | None = None,
@@ -40,8 +43,14 @@ def train(
             set, or a list of dicts or of (text, label) pairs.
         base: folder or hub name of the base; None is the built-in encoder.
         out: folder to save the adapter in; None saves nothing.
+        parent: folder of an adapter to go on from: its settings, its labels beside new ones, its placement and its
+            modules. Only what is among the rows is sure to be kept, so give it old rows as well; their states are
+            cached.
         text: column of the texts, or several that are joined; None finds it by name.
+        pair: column of the second texts, where rows are pairs of texts.
         label: column of the labels; None finds it by name.
+        task: `classify`, `tag` (any number of labels per row) or `grade` (ordered labels); None finds out whether cells
+            hold several.
         sheet: of a workbook; None takes the only one that is not empty.
         encoding: of text files; None recognises it.
         config: a TOML file with the settings of the run.
@@ -53,8 +62,8 @@ def train(
         ConfigError: a setting is wrong.
         PackageError: something else is at `out`.
     """
-    named: Any = {"text": text, "label": label, "sheet": sheet, "encoding": encoding}
-    return train_and_report(rows, base=base, out=out, config=config, settings=settings, **named).adapter
+    named: Any = {"text": text, "pair": pair, "label": label, "task": task, "sheet": sheet, "encoding": encoding}
+    return train_and_report(rows, base=base, out=out, parent=parent, config=config, settings=settings, **named).adapter
 
 
 def train_and_report(
@@ -62,8 +71,11 @@ def train_and_report(
     *,
     base: str | Path | None = None,
     out: str | Path | None = None,
+    parent: str | Path | None = None,
     text: str | Sequence[str] | None = None,
+    pair: str | None = None,
     label: str | None = None,
+    task: str | None = None,
     sheet: str | None = None,
     encoding: str | None = None,
     config: str | Path | None = None,
@@ -72,13 +84,14 @@ def train_and_report(
     """Train as `train` does, and return the adapter with what was tried, what it cost and the verdict."""
     if out is not None:
         require_free(Path(out))
-    named: Any = {"text": text, "label": label, "sheet": sheet, "encoding": encoding}
-    chosen = configure(base=base, config=config, settings=settings, **named)
+    named: Any = {"text": text, "pair": pair, "label": label, "task": task, "sheet": sheet, "encoding": encoding}
+    package = None if parent is None else load_package(Path(parent))
+    chosen = configure(base=base, parent=package, config=config, settings=settings, **named)
     if out is not None and chosen.name is None:
         chosen = chosen.model_copy(update={"name": Path(out).resolve().name})
     from tsugiki.train.run import train_adapter
 
-    trained = train_adapter(read_splits(rows, chosen.data), chosen)
+    trained = train_adapter(read_splits(rows, chosen.data), chosen, package)
     if out is not None:
         trained.adapter.save(Path(out))
     return trained
@@ -124,19 +137,26 @@ def attach(model: nn.Module | AdaptedModel, *folders: str | Path) -> AdaptedMode
 def configure(
     *,
     base: str | Path | None = None,
+    parent: Package | None = None,
     text: str | Sequence[str] | None = None,
+    pair: str | None = None,
     label: str | None = None,
+    task: str | None = None,
     sheet: str | None = None,
     encoding: str | None = None,
     config: str | Path | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> Config:
-    """The settings of a run: a file, single settings over it, and what was named over both."""
-    named = {"base": base, "data.text": text, "data.label": label, "data.sheet": sheet, "data.encoding": encoding}
+    """The settings of a run: those of its parent, a file over them, single settings, and what was named over all."""
+    columns = {"text": text, "pair": pair, "label": label, "task": task, "sheet": sheet, "encoding": encoding}
+    named = {"base": base, **{f"data.{name}": value for name, value in columns.items()}}
     # As TOML strings, since a column may be called 2024.
     plain = {k: str(v) if isinstance(v, str | Path) else list(v) for k, v in named.items() if v is not None}
     strings = {key: json.dumps(value, ensure_ascii=False) for key, value in plain.items()}
-    return read_config(None if config is None else Path(config), {**(settings or {}), **strings})
+    from tsugiki.train.continued import settings_of
+
+    usual = settings_of(parent) if parent is not None else {}
+    return read_config(None if config is None else Path(config), {**(settings or {}), **strings}, usual)
 
 
 def _described(adapted: AdaptedModel, digests: tuple[str, ...], package: Package) -> Base:

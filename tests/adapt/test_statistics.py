@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch.nn.functional import one_hot
 
 from tsugiki.adapt.statistics import MIN_CLASS_ROWS, PROJECTED, projection, statistics_of
 
@@ -13,7 +14,7 @@ def states(rows, *, width=48, layers=4, seed=0):
 def describe(rows=40, held=10, classes=None, layers=(1, 2, 4), pooled=None, num_classes=3):
     pooled = states(rows) if pooled is None else pooled
     classes = torch.arange(len(pooled)) % num_classes if classes is None else classes
-    return statistics_of(DIGEST, pooled, classes, states(held, seed=1), num_classes, layers)
+    return statistics_of(DIGEST, pooled, one_hot(classes, num_classes).float(), states(held, seed=1), layers)
 
 
 def test_equal_digests_give_equal_projections_and_others_do_not():
@@ -75,7 +76,7 @@ def test_classes_of_too_few_rows_are_not_described():
 
 def test_distances_are_quantiles_of_held_out_rows():
     near = describe(held=50)
-    far = statistics_of(DIGEST, states(40), torch.arange(40) % 3, 10 * states(50, seed=1), 3, (1,))
+    far = statistics_of(DIGEST, states(40), one_hot(torch.arange(40) % 3).float(), 10 * states(50, seed=1), (1,))
     for layer in (1, 2, 4):
         distances = near[f"distances.{layer}"]
         assert distances.diff().min() >= 0 and distances[0] > 0

@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.bases import tokenizer
 from tsugiki.base.tokens import encode, pad
+from tsugiki.data.texts import pair
 
 
 @pytest.fixture(scope="module")
@@ -61,3 +62,34 @@ def test_a_batch_is_padded_on_the_right():
 def test_letters_of_another_width_are_the_same_tokens(base):
     assert encode(base, ["ｏｉｌ ｌｅａｋ"], 16) == encode(base, ["oil leak"], 16)
     assert encode(base, ["ﾎﾟﾝﾌﾟ"], 16) == encode(base, ["ポンプ"], 16)
+
+
+# --- pairs
+
+
+def test_a_pair_is_joined_as_the_tokenizer_joins_two_texts(base):
+    expected = base.tokenizer("oil leak", "motor noise")["input_ids"]
+    assert encode(base, [pair("oil leak", "motor noise"), "oil leak"], 32) == [
+        expected,
+        *encode(base, ["oil leak"], 32),
+    ]
+    assert encode(base, ["oil leak motor noise"], 32) != [expected]
+
+
+def test_of_a_pair_that_is_too_long_the_longer_text_is_cut(base):
+    (ids,) = encode(base, [pair("oil leak " * 100, "motor noise")], 12)
+    assert len(ids) == 12
+    assert ids[-3:] == base.tokenizer("x", "motor noise")["input_ids"][-3:]
+
+
+def test_a_tokenizer_without_a_separator_gets_two_lines(base):
+    class Decoder:
+        pad_token_id = 0
+
+        def num_special_tokens_to_add(self, pair):
+            return 0
+
+        def __call__(self, texts, **_):
+            return {"input_ids": [[len(text), text.count("\n")] for text in texts]}
+
+    assert encode(SimpleNamespace(tokenizer=Decoder()), [pair("ab", "c"), "d"], 8) == [[4, 1], [1, 0]]

@@ -8,6 +8,7 @@ import numpy as np
 
 from tsugiki.data.reading import Reading
 from tsugiki.manifest import BaseFacts, DataFacts, HeadFacts, Manifest, Placement
+from tsugiki.tasks.kinds.classify import Classify
 
 CANDIDATES = (
     {"variant": "head", "score": 0.75, "train_s": 0.2, "predicted_s": 0.0, "num_trainable": 1000},
@@ -28,7 +29,7 @@ def manifest(**changes):
         "variant": "suffix 4/6",
         "training": {},
         "data": DataFacts(rows_digest="d", num_train=420, num_validation=80, class_counts={"leak": 20, "jam": 22}),
-        "metrics": {"validation_accuracy": 0.8125},
+        "metrics": {"validation_score": 0.8125},
         "candidates": CANDIDATES,
         "licence": "MIT",
     }
@@ -48,7 +49,7 @@ class Prediction:
 class Adapter:
     """Answers `leak` where there is oil, and keeps how many texts came together."""
 
-    labels = ("leak", "jam")
+    task = Classify(labels=("leak", "jam"))
     manifest = manifest()
     reading = Reading()
 

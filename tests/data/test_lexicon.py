@@ -16,7 +16,7 @@ LABELS = [0, 0, 0, 1, 1, 1]
 
 
 def fitted(texts: list[str] = TEXTS, labels: list[int] = LABELS, num_classes: int = 2, seed: int = 0) -> Lexicon:
-    return Lexicon.fit(texts, labels, num_classes, strength=1.0, seed=seed)
+    return Lexicon.fit(texts, np.eye(num_classes)[labels], strength=1.0, seed=seed)
 
 
 def answers(lexicon: Lexicon, texts: list[str]) -> list[int]:
@@ -83,6 +83,20 @@ def test_one_class_alone_is_always_the_answer():
     assert answers(fitted(labels=[1] * 6, num_classes=3), ["oil", "", "new"]) == [1, 1, 1]
 
 
+def test_rows_of_several_classes_speak_for_each_of_them():
+    indicator = np.array([[1, 0], [1, 0], [1, 0], [0, 1], [0, 1], [0, 1], [1, 1], [0, 0]])
+    texts = [*TEXTS, "oil leak at the noisy motor", "nothing to report"]
+    scores = Lexicon.fit(texts, indicator, strength=1.0, seed=0).scores(
+        ["oil leaks", "a noisy motor", "noisy motor, oil leak"]
+    )
+    assert (scores > 0).tolist() == [[True, False], [False, True], [True, True]]
+
+
+def test_a_class_that_all_rows_have_is_always_answered():
+    indicator = np.array([[1, i % 2] for i in range(6)])
+    assert (Lexicon.fit(TEXTS, indicator, strength=1.0, seed=0).scores(["oil", ""])[:, 0] == 1).all()
+
+
 def test_without_any_words_the_most_frequent_class_is_the_answer():
     lexicon = fitted(["", " ", ""], [1, 0, 1])
     assert answers(lexicon, ["anything", ""]) == [1, 1]
@@ -111,7 +125,7 @@ def test_columns_ascend_and_lie_within_both_kinds_of_buckets():
 
 
 def test_few_buckets_collide_and_still_answer():
-    lexicon = Lexicon.fit(TEXTS, LABELS, 2, LexiconSpec(buckets=64), strength=1.0, seed=0)
+    lexicon = Lexicon.fit(TEXTS, np.eye(2)[LABELS], LexiconSpec(buckets=64), strength=1.0, seed=0)
     assert answers(lexicon, TEXTS) == LABELS
 
 
@@ -127,7 +141,7 @@ def test_the_strength_chosen_on_validation_reaches_the_measured_accuracy(name, e
     train, validation, test = (rows or Rows(()) for rows in (splits.train, splits.validation, splits.test))
     names = sorted(set(train.labels or ()))
     numbers = [names.index(label) for label in train.labels or ()]
-    tried = [Lexicon.fit(train.texts, numbers, len(names), strength=c, seed=0) for c in STRENGTHS]
+    tried = [Lexicon.fit(train.texts, np.eye(len(names))[numbers], strength=c, seed=0) for c in STRENGTHS]
     best = max(tried, key=lambda lexicon: accuracy(lexicon, validation, names))
     assert accuracy(best, test, names) >= expected
     saved = Lexicon.from_tensors(best.spec, best.tensors())

@@ -183,8 +183,9 @@ def test_rows_without_a_text_keep_their_place_in_prediction(caplog):
 def test_labels_come_along_in_prediction_only_where_they_are_certain():
     assert read_rows([("a", "x"), ("b", None)]).labels is None
     assert read_rows([{"text": "a", "class": 1, "target": 2}]).labels is None
-    assert read_rows([{"text": "a", "category": ["b"]}]).labels is None
-    fault("rows.bad_cell", lambda: read_rows([{"text": "a", "category": ["b"]}], None, Reading.of(label="category")))
+    assert read_rows([{"text": "a", "category": {"b": 1}}]).labels is None
+    fault("rows.bad_cell", lambda: read_rows([{"text": "a", "category": {"b": 1}}], None, Reading.of(label="category")))
+    assert read_rows([{"text": "a", "category": ["b"]}], None, Reading.of(task="classify")).labels is None
     assert read_rows([{"text": "a", "class": 1, "target": 2}], None, Reading.of(label="target")).labels == ("2",)
 
 
@@ -262,15 +263,17 @@ def test_blank_lines_are_rows_only_in_a_csv_of_one_column(tmp_path):
 
 
 def test_a_cell_that_is_an_array_is_named():
-    frame = pd.DataFrame({"text": ["a"], "label": [np.zeros(3)]})
+    frame = pd.DataFrame({"text": [np.zeros(3)], "label": ["a"]})
     assert fault("rows.bad_cell", lambda: read_splits(frame)).facts["found"] == "ndarray"
 
 
-@pytest.mark.parametrize("value", [["a"], {"a": 1}])
-def test_a_cell_that_is_no_text_is_named(value, tmp_path):
-    path = written(tmp_path / "a.jsonl", jsonl([{"text": "a", "label": "b"}, {"text": "a", "label": value}]))
+@pytest.mark.parametrize(("column", "value"), [("text", ["a"]), ("label", {"a": 1}), ("label", [{"a": 1}])])
+def test_a_cell_that_is_no_text_is_named(column, value, tmp_path):
+    row = {"text": "a", "label": "b"}
+    path = written(tmp_path / "a.jsonl", jsonl([row, row | {column: value}]))
     error = fault("rows.bad_cell", lambda: read_splits(path))
-    assert error.facts == {"path": str(path), "line": 2, "column": "label", "found": type(value).__name__}
+    value = value[0] if column == "label" and isinstance(value, list) else value
+    assert error.facts == {"path": str(path), "line": 2, "column": column, "found": type(value).__name__}
 
 
 @pytest.mark.parametrize("name", ["a.jsonl.gz", "a.parquet"])

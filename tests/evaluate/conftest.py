@@ -53,7 +53,7 @@ def job(base_folder, splits):
         train=train,
         validation=validation,
         test=test,
-        labels=("heat", "leak", "noise"),
+        task={"kind": "classify", "labels": ("heat", "leak", "noise")},
         base=str(base_folder),
         epochs=2,
     )

@@ -3,18 +3,16 @@
 import numpy as np
 import pytest
 
-from tsugiki.evaluate.metrics import accuracy, class_scores, confusion, macro_f1, paired_bootstrap
+from tsugiki.data.rows import Rows
+from tsugiki.evaluate.metrics import class_scores, confusion, macro_f1, paired_bootstrap
 
 LABELS = ["a", "a", "a", "b", "b", "c"]
+ROWS = Rows(tuple("ttttTt"), tuple(LABELS))
 ANSWERS = ["a", "a", "b", "b", "a", "a"]
 
 
-def test_accuracy_is_the_share_of_right_answers():
-    assert accuracy(LABELS, ANSWERS) == pytest.approx(3 / 6)
-
-
 def test_class_scores_are_those_worked_out_by_hand():
-    a, b, c = class_scores(LABELS, ANSWERS, ["a", "b", "c"])
+    a, b, c = class_scores(ROWS, ANSWERS, ["a", "b", "c"])
     assert [a.precision, a.recall, a.num_rows] == pytest.approx([2 / 4, 2 / 3, 3])
     assert [b.precision, b.recall, b.num_rows] == pytest.approx([1 / 2, 1 / 2, 2])
     assert (c.precision, c.recall, c.f1, c.num_rows) == (0.0, 0.0, 0.0, 1)
@@ -22,7 +20,16 @@ def test_class_scores_are_those_worked_out_by_hand():
 
 
 def test_macro_f1_weighs_every_class_alike():
-    assert macro_f1(LABELS, ANSWERS) == pytest.approx((4 / 7 + 1 / 2 + 0) / 3)
+    assert macro_f1(ROWS, ANSWERS) == pytest.approx((4 / 7 + 1 / 2 + 0) / 3)
+
+
+def test_rows_of_several_labels_are_counted_label_by_label():
+    rows = Rows(("1", "2", "3"), ("a;b", "b", ""), several=True)
+    answers = ["a", "b;c", ""]
+    a, b, c = class_scores(rows, answers, ["a", "b", "c"])
+    assert (a.f1, b.precision, b.recall, c.precision) == (1.0, 1.0, 0.5, 0.0)
+    assert [a.num_rows, b.num_rows, c.num_rows] == [1, 2, 0]
+    assert macro_f1(rows, answers) == pytest.approx((1 + 2 / 3 + 0) / 3)
 
 
 def test_confusion_has_true_classes_down_and_answers_across():

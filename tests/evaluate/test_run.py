@@ -10,27 +10,30 @@ from tsugiki.data.rows import Rows
 from tsugiki.errors import RowsError
 from tsugiki.evaluate.run import Evaluation, evaluate
 from tsugiki.review import Review
+from tsugiki.tasks.kinds.classify import Classify
+
+TASK = Classify(labels=("a", "b"))
 
 
 class FirstLetter:
     """Answers with the label that begins as the text does."""
 
-    labels = ("a", "b")
+    task = TASK
 
     def scores(self, texts):
-        return np.array([[text.startswith(label) for label in self.labels] for text in texts], dtype=float)
+        return np.array([[text.startswith(label) for label in TASK.labels] for text in texts], dtype=float)
 
 
 def test_right_and_wrong_answers_are_counted_by_class():
     found = evaluate(FirstLetter(), Rows(("a1", "a2", "b1", "b2"), ("a", "b", "b", "b")))
-    assert found.accuracy == 0.75
+    assert found.score == 0.75
     assert found.confusion == ((1, 0), (1, 2))
     assert [c.num_rows for c in found.classes] == [1, 3]
 
 
 def test_a_label_the_adapter_does_not_know_is_an_error_of_a_class_of_its_own():
     found = evaluate(FirstLetter(), Rows(("a1", "b1"), ("a", "z")))
-    assert found.accuracy == 0.5
+    assert found.score == 0.5
     assert found.labels == ("a", "b", "z")
     assert found.confusion[2] == (0, 1, 0)
     assert found.classes[2].recall == 0.0
@@ -57,7 +60,7 @@ def test_rows_that_say_nothing_are_refused(rows, code):
 class Sure:
     """Is as sure as the number in a text says, and always answers `a`."""
 
-    labels = ("a", "b")
+    task = TASK
 
     def scores(self, texts):
         stated = np.array([float(text) for text in texts])
@@ -68,7 +71,7 @@ TEN = Rows(("0.9",) * 10 + ("0.6",) * 10, ("a",) * 9 + ("b",) + ("a",) * 6 + ("b
 
 
 def test_honest_confidence_has_no_calibration_error_and_overconfidence_has():
-    assert evaluate(Sure(), TEN).calibration_error == pytest.approx(0.0, abs=1e-9)
+    assert evaluate(Sure(), TEN).calibration_error == pytest.approx(0.0, abs=1e-6)
     assert evaluate(Sure(), Rows(("0.9",) * 10, ("a",) * 5 + ("b",) * 5)).calibration_error == pytest.approx(0.4)
 
 

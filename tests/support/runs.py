@@ -13,6 +13,7 @@ from tsugiki.base.prefix_cache import PrefixCache
 from tsugiki.data.rows import Rows, Splits
 from tsugiki.placement.plan import Plan, head_states
 from tsugiki.placement.strategies.top import Top
+from tsugiki.tasks.kinds.classify import Classify
 from tsugiki.train.config import Config, TrainSettings, read_config
 from tsugiki.train.loop import Labelled
 from tsugiki.train.race import Track
@@ -20,6 +21,7 @@ from tsugiki.train.race import Track
 _TELLING = {"jam": ("belt", "stuck", "valve"), "loud": ("motor", "noise", "hot"), "wet": ("oil", "leak", "pump")}
 _FILLING = ("the", "at", "a", "b", "c", "d", "e", "f", "g", "h")
 LABELS = tuple(_TELLING)
+TASK = Classify(labels=LABELS)
 SETTINGS: dict[str, Any] = {
     "precision": "fp32",
     # The tiny tokenizer knows a few dozen words.
@@ -66,10 +68,9 @@ def tiny_base(family: str = "bert", seed: int = 0) -> Base:
 
 def labelled(base: Base, rows: Rows) -> Labelled:
     """Rows with all states of a tiny base on shelves."""
-    import torch
-
-    classes = torch.tensor([LABELS.index(label) for label in rows.labels or ()], dtype=torch.int64)
-    return Labelled(PrefixCache(base, 32).rows(rows.texts, range(1, LAYERS + 1), LAYERS), classes)
+    return Labelled(
+        PrefixCache(base, 32).rows(rows.texts, range(1, LAYERS + 1), LAYERS), TASK.targets(rows.labels or ()), TASK
+    )
 
 
 def track(folder: Path, base: Base | None = None, splits: Any = None, **settings: Any) -> Track:
@@ -77,7 +78,7 @@ def track(folder: Path, base: Base | None = None, splits: Any = None, **settings
     base, splits = base or tiny_base(), splits or easy_splits()
     usual = {"epochs": 2, "batch_rows": 16, "learning_rate": 0.01, "head_learning_rate": 0.01}
     train, held = labelled(base, splits.train), labelled(base, splits.validation)
-    return Track(base, train, held, len(LABELS), TrainSettings(**{**usual, **settings}), folder)
+    return Track(base, train, held, TrainSettings(**{**usual, **settings}), folder)
 
 
 def suffix_plan(base: Base, boundary: int = 2, form: str = "bottleneck", **fields: Any) -> Plan:

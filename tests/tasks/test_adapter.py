@@ -7,13 +7,13 @@ import torch
 
 from tests.support.bases import tiny_base_folder
 from tests.support.models import LAYERS
-from tests.support.runs import LABELS, easy_rows
+from tests.support.runs import LABELS, TASK, easy_rows
 from tsugiki.adapt.package import load_package
 from tsugiki.base.model import Base, load_base
 from tsugiki.errors import MissingError, PackageError, RoutingError
 from tsugiki.review import Review
 from tsugiki.tasks import adapter as module
-from tsugiki.tasks.adapter import Adapter, Prediction, mix
+from tsugiki.tasks.adapter import Adapter, Prediction
 
 KINDS = ["head", "words", "readout", "suffix", "joined"]
 # Of all lengths: cut, padded, of one token, of none, of none that is known, and of other letters.
@@ -264,21 +264,13 @@ def test_the_number_of_trained_parameters_is_that_of_what_was_trained(folders, k
     found.close()
 
 
-def test_mixed_scores_are_a_weighted_mean_of_log_probabilities():
-    states, words = torch.randn(2, 4, 3)
-    assert torch.allclose(mix(states, words, 0.0).softmax(-1), states.softmax(-1))
-    assert torch.allclose(mix(states, words, 1.0).softmax(-1), words.softmax(-1))
-    # What is added to all classes alike counts for nothing.
-    assert torch.allclose(mix(states + 5.0, words - 3.0, 0.3), mix(states, words, 0.3), atol=1e-6)
-
-
 def test_a_joined_package_answers_by_words_and_states(folders):
     joined, suffix, words = (Adapter.load(folders / k, precision="fp32") for k in ("joined", "suffix", "words"))
 
     def as_fitted(one):
         return torch.from_numpy(one.scores(TEXTS)) * one.manifest.head.temperature
 
-    expected = mix(as_fitted(suffix), as_fitted(words), 0.25)
+    expected = TASK.mix(as_fitted(suffix), as_fitted(words), 0.25)
     assert (as_fitted(joined) - expected).abs().max() < 1e-5
     assert np.abs(joined.scores(TEXTS) - suffix.scores(TEXTS)).max() > 0.1
     suffix.close()

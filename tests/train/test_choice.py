@@ -3,10 +3,12 @@
 import torch
 
 from tsugiki.manifest import HeadFacts, Placement
+from tsugiki.tasks.kinds.classify import Classify
 from tsugiki.train.candidate import Candidate
 from tsugiki.train.choice import best_of
 
 ROWS, CLASSES = 60, 3
+TASK = Classify(labels=("a", "b", "c"))
 
 
 def candidate(name, logits):
@@ -26,8 +28,8 @@ def rows(right, strength=2.0, seed=0):
 def test_a_clearly_better_candidate_wins_however_dear():
     (poor, classes), (good, _) = rows(30), rows(55)
     made = [candidate("cheap", poor), candidate("dear", good)]
-    assert best_of(made, classes).variant == "dear"
-    assert best_of(made[::-1], classes).variant == "dear"
+    assert best_of(made, TASK, classes).variant == "dear"
+    assert best_of(made[::-1], TASK, classes).variant == "dear"
 
 
 def test_between_candidates_that_do_not_differ_the_cheaper_wins():
@@ -35,25 +37,25 @@ def test_between_candidates_that_do_not_differ_the_cheaper_wins():
     # Better on some rows, worse on as many.
     sign = torch.where(torch.arange(ROWS) % 2 == 0, 1.0, -1.0)[:, None]
     other = logits + 0.3 * sign * torch.nn.functional.one_hot(classes, CLASSES)
-    assert best_of([candidate("cheap", logits), candidate("dear", logits.clone())], classes).variant == "cheap"
-    assert best_of([candidate("cheap", logits), candidate("dear", other)], classes).variant == "cheap"
+    assert best_of([candidate("cheap", logits), candidate("dear", logits.clone())], TASK, classes).variant == "cheap"
+    assert best_of([candidate("cheap", logits), candidate("dear", other)], TASK, classes).variant == "cheap"
 
 
 def test_how_sharp_a_candidate_is_does_not_decide():
     (sharp, classes), (mild, _) = rows(50, strength=2.0), rows(50, strength=2.0)
     made = [candidate("mild", mild), candidate("sharp", 3 * sharp)]
-    assert best_of(made, classes).variant == "mild"
-    assert best_of(made[::-1], classes).variant == "sharp"
+    assert best_of(made, TASK, classes).variant == "mild"
+    assert best_of(made[::-1], TASK, classes).variant == "sharp"
 
 
 def test_rows_of_a_class_that_training_lacks_decide_nothing():
     (poor, classes), (good, _) = rows(30), rows(55)
     made = [candidate("cheap", poor), candidate("dear", good)]
-    assert best_of(made, torch.full_like(classes, -1)).variant == "cheap"
+    assert best_of(made, TASK, torch.full_like(classes, -1)).variant == "cheap"
     some = torch.where(torch.arange(ROWS) < 20, classes, -1)
-    assert best_of(made, some).variant == "cheap"  # both are right on the first 30
+    assert best_of(made, TASK, some).variant == "cheap"  # both are right on the first 30
 
 
 def test_without_rows_to_choose_by_the_first_wins():
     none = torch.zeros(0, CLASSES)
-    assert best_of([candidate("only", none)], torch.zeros(0, dtype=torch.int64)).variant == "only"
+    assert best_of([candidate("only", none)], TASK, torch.zeros(0, dtype=torch.int64)).variant == "only"

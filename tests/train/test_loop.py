@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from tests.support.runs import easy_splits, labelled, readout_plan, suffix_plan, tiny_base
+from tests.support.runs import TASK, easy_splits, labelled, readout_plan, suffix_plan, tiny_base
 from tsugiki.adapt.adapted import AdaptedModel
 from tsugiki.base.model import Base
 from tsugiki.errors import TrainingError
@@ -15,7 +15,7 @@ from tsugiki.train import loop
 from tsugiki.train.checkpoint import Checkpoint
 from tsugiki.train.config import TrainSettings
 from tsugiki.train.heads import head_candidate
-from tsugiki.train.loop import accuracy_and_loss, evaluate, scores
+from tsugiki.train.loop import evaluate, scores
 from tsugiki.train.race import Track
 from tsugiki.train.scion import Scion
 
@@ -37,7 +37,7 @@ def race(rows, tmp_path):
         usual = {"epochs": 2, "batch_rows": 16, "learning_rate": 0.01, "head_learning_rate": 0.01, "seed": 5}
         made = TrainSettings(**{**usual, **settings})
         folder = tmp_path / f"run-{len(list(tmp_path.iterdir()))}"
-        return Track(rows.base, rows.train, rows.held, 3, made, folder)
+        return Track(rows.base, rows.train, rows.held, made, folder)
 
     return started
 
@@ -177,7 +177,7 @@ def test_one_step_is_adam_on_the_mean_loss_of_the_batch(race, graft, rows, monke
     scion = graft()
     optimiser = torch.optim.Adam(scion.parameters(), lr=0.01)
     (batch,) = loop._batches(rows.train.rows, race(**settings).settings, 0)
-    torch.nn.functional.cross_entropy(scion(rows.train.rows, batch), rows.train.classes[batch]).backward()
+    torch.nn.functional.cross_entropy(scion(rows.train.rows, batch), rows.train.targets[batch]).backward()
     optimiser.step()
     for name, tensor in modules_of(scion).items():
         assert torch.allclose(tensor, found.tensors[name], atol=1e-6), name
@@ -211,7 +211,7 @@ def test_the_rate_of_a_short_run_is_never_zero_in_a_step(total, share):
 @pytest.mark.parametrize(("slow", "still"), [("learning_rate", "modules"), ("head_learning_rate", "head")])
 def test_modules_and_head_have_rates_of_their_own(race, rows, monkeypatch, slow, still):
     # Behind a head of zeros that does not move, modules would have no gradient.
-    start = head_candidate(rows.train, rows.held, 3, head_states(4)).start
+    start = head_candidate(rows.train, rows.held, head_states(4)).start
     scripted(monkeypatch, *((n / 10, 1.0) for n in range(9)))
     once, longer = (trained(race, start=start, weight_decay=0.0, epochs=n, **{slow: 1e-12}).tensors for n in (1, 3))
     moved = {name: float((once[name] - longer[name]).abs().max()) for name in once if name != "logits"}
@@ -365,10 +365,10 @@ def test_after_such_an_end_a_mended_run_goes_on_from_the_last_good_step(race, mo
 
 
 def test_a_row_of_a_class_that_training_lacks_counts_as_wrong():
-    logits = torch.tensor([[2.0, 0.0], [0.0, 2.0], [2.0, 0.0]])
-    share, loss = accuracy_and_loss(logits, torch.tensor([0, 1, -1]))
+    logits = torch.tensor([[2.0, 0.0, -99.0], [0.0, 2.0, -99.0], [2.0, 0.0, -99.0]])
+    share, loss = TASK.measure(logits, torch.tensor([0, 1, -1]))
     assert share == pytest.approx(2 / 3) and loss == pytest.approx(math.log(1 + math.exp(-2)))
-    assert accuracy_and_loss(logits, torch.tensor([-1, -1, -1])) == (0.0, math.inf)
+    assert TASK.measure(logits, torch.tensor([-1, -1, -1])) == (0.0, math.inf)
 
 
 def test_scores_do_not_depend_on_the_company_of_a_row(graft, rows):
@@ -376,7 +376,7 @@ def test_scores_do_not_depend_on_the_company_of_a_row(graft, rows):
     together = scores(scion, rows.held.rows)
     alone = torch.cat([scion(rows.held.rows, [row]) for row in range(15)])
     assert torch.allclose(together, alone, atol=1e-4)
-    assert evaluate(scion, rows.held) == accuracy_and_loss(together, rows.held.classes)
+    assert evaluate(scion, rows.held) == TASK.measure(together, rows.held.targets)
 
 
 @pytest.mark.parametrize("boundary", [0, 1, 3])

@@ -60,7 +60,7 @@ def test_a_run_returns_every_candidate_and_the_best_of_them_as_the_adapter(done)
     found = done.trained
     assert variants(found)[:2] == ["words", "head"]
     assert {"readout", "suffix 2/4"} < set(variants(found)) and len(set(variants(found))) == len(found.candidates)
-    winner = best_of(found.candidates, found.packer.held.classes)
+    winner = best_of(found.candidates, found.packer.task, found.packer.held.targets)
     assert winner.variant == found.adapter.manifest.variant
     # A candidate of a higher score that lost by the rule is not what is delivered.
     assert winner.score == found.curve[-1][1] < 0.995
@@ -109,7 +109,7 @@ def test_the_manifest_says_what_was_done_and_survives_its_own_bytes(done):
     assert (manifest.data.num_train, manifest.data.num_validation) == (48, 15)
     assert manifest.data.class_counts == dict.fromkeys(LABELS, 16)
     assert [facts["variant"] for facts in manifest.candidates] == variants(done.trained)
-    assert manifest.metrics["validation_accuracy"] == pytest.approx(done.trained.curve[-1][1], abs=1e-4)
+    assert manifest.metrics["validation_score"] == pytest.approx(done.trained.curve[-1][1], abs=1e-4)
     assert manifest.metrics["total_train_s"] == pytest.approx(done.trained.seconds["total"], abs=1e-3)
     assert manifest.metrics["num_trainable"] == done.trained.adapter.num_trainable > 0
     assert manifest.training["train"]["seed"] == 0
@@ -241,7 +241,7 @@ def test_with_too_few_rows_to_hold_some_out_the_head_alone_is_trained_and_it_say
     assert any("the head alone is trained" in message for message in warnings(caplog))
     assert "the head alone" in found.verdict
     manifest = found.adapter.manifest
-    assert manifest.data.num_validation == 0 and "validation_accuracy" not in manifest.metrics
+    assert manifest.data.num_validation == 0 and "validation_score" not in manifest.metrics
     assert manifest.candidates[0]["score"] is None
     found.adapter.save(tmp_path / "package")
     loaded = Adapter.load(tmp_path / "package", precision="fp32")
@@ -294,7 +294,7 @@ def test_labels_of_validation_that_train_lacks_altogether_score_zero(bert):
     splits = Splits(easy_rows(12), Rows(("a", "b"), ("new", "newer")))
     found = run(bert, splits)
     assert {candidate.score for candidate in found.candidates} == {0.0}
-    assert found.adapter.manifest.metrics["validation_accuracy"] == 0.0
+    assert found.adapter.manifest.metrics["validation_score"] == 0.0
 
 
 def test_texts_of_test_that_are_also_in_train_are_counted(bert, caplog):

@@ -63,7 +63,12 @@ class Package:
 
     def part(self, name: str) -> dict[str, Tensor]:
         """The tensors of one part (`modules`, `reader`, `head`, ...), named without it."""
-        return {n.removeprefix(f"{name}."): t for n, t in self.tensors.items() if n.startswith(f"{name}.")}
+        return part(self.tensors, name)
+
+
+def part(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """The tensors of one part of a package, named without it."""
+    return {n.removeprefix(f"{name}."): tensor for n, tensor in tensors.items() if n.startswith(f"{name}.")}
 
 
 def require_free(folder: Path) -> None:

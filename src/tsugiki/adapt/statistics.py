@@ -23,16 +23,15 @@ def projection(base_digest: str, width: int) -> Tensor:
 
 
 def statistics_of(
-    base_digest: str, pooled: Tensor, classes: Tensor, held: Tensor, num_classes: int, layers: Collection[int]
+    base_digest: str, pooled: Tensor, indicator: Tensor, held: Tensor, layers: Collection[int]
 ) -> dict[str, Tensor]:
     """Statistics of one data set.
 
     Args:
         base_digest: of the base.
         pooled: of the training rows, every state, (N, L + 1, d).
-        classes: of these rows, (N,).
+        indicator: which classes each of these rows has, 0 or 1 (N, C).
         held: pooled states of rows that were held out, (M, L + 1, d).
-        num_classes: C.
         layers: states to describe.
 
     Returns:
@@ -41,14 +40,14 @@ def statistics_of(
         `class_counts` (C,), zero where a class is not described, and `num_rows` (1,).
     """
     project = projection(base_digest, pooled.shape[-1])
-    counts = torch.bincount(classes, minlength=num_classes)
+    counts = indicator.sum(0).long()
     described = torch.where(counts >= MIN_CLASS_ROWS, counts, 0)
-    found: dict[str, Tensor] = {"class_counts": described, "num_rows": torch.tensor([len(classes)])}
+    found: dict[str, Tensor] = {"class_counts": described, "num_rows": torch.tensor([len(pooled)])}
     for layer in sorted(set(layers)):
         x = pooled[:, layer] @ project
         mean = x.mean(0)
         covariance = _shrunk_covariance(x - mean)
-        sums = torch.zeros(num_classes, PROJECTED).index_add(0, classes, x)
+        sums = indicator.T @ x
         class_means = torch.where(described[:, None] > 0, sums / counts.clamp(min=1)[:, None], 0.0)
         found |= {f"mean.{layer}": mean, f"covariance.{layer}": covariance, f"class_means.{layer}": class_means}
         rows = held[:, layer] @ project if len(held) else x

@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Any
 
 from tsugiki.base.model import Base
-from tsugiki.data.texts import clip
+from tsugiki.data.texts import PAIR, clip
 from tsugiki.errors import BaseModelError
 from tsugiki.i18n import text as say
 from tsugiki.i18n import warn
@@ -59,7 +59,7 @@ def legibility(tokenizer: Any, texts: Sequence[str], max_length: int) -> Legibil
         texts: of the training rows.
         max_length: tokens per row at most.
     """
-    some = [clip(text, max_length) for text in texts[:: max(1, -(-len(texts) // _SAMPLE))]]
+    some = [clip(text, max_length).replace(PAIR, " ") for text in texts[:: max(1, -(-len(texts) // _SAMPLE))]]
     words = sorted({word for text in some for word in _WORD.findall(text)})
     unknown = tokenizer.unk_token_id
     ids = tokenizer(some, add_special_tokens=False, truncation=True, max_length=max_length)["input_ids"] if some else []

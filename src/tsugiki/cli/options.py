@@ -12,6 +12,8 @@ RowsArgument: TypeAlias = Annotated[str, typer.Argument(metavar="ROWS")]
 AdapterArgument: TypeAlias = Annotated[Path, typer.Argument(metavar="DIR")]
 BaseOption: TypeAlias = Annotated[str | None, typer.Option("--base", metavar="BASE")]
 TextOption: TypeAlias = Annotated[str | None, typer.Option("--text", metavar="COLUMN")]
+PairOption: TypeAlias = Annotated[str | None, typer.Option("--pair", metavar="COLUMN")]
+TaskOption: TypeAlias = Annotated[str | None, typer.Option("--task", metavar="TASK")]
 LabelOption: TypeAlias = Annotated[str | None, typer.Option("--label", metavar="COLUMN")]
 SheetOption: TypeAlias = Annotated[str | None, typer.Option("--sheet", metavar="SHEET")]
 EncodingOption: TypeAlias = Annotated[str | None, typer.Option("--encoding", metavar="ENCODING")]
@@ -22,8 +24,10 @@ SettingsOption: TypeAlias = Annotated[list[str] | None, typer.Option("--set", me
 OutOption: TypeAlias = Annotated[Path, typer.Option("--out", metavar="DIR")]
 
 
-def settings_of(pairs: Sequence[str] | None, *, force: bool = False) -> dict[str, str]:
-    """`KEY=VALUE` pairs as settings, and what `--force` stands for.
+def settings_of(
+    pairs: Sequence[str] | None, *, force: bool = False, target_precision: float | None = None
+) -> dict[str, str]:
+    """`KEY=VALUE` pairs as settings, and what `--force` and `--target-precision` stand for.
 
     Raises:
         ConfigError: a pair has no `=`.
@@ -32,4 +36,8 @@ def settings_of(pairs: Sequence[str] | None, *, force: bool = False) -> dict[str
         if "=" not in pair:
             raise ConfigError("cli.bad_setting", found=pair)
     found = {key.strip(): value for key, _, value in (pair.partition("=") for pair in pairs or ())}
-    return found | ({"data.illegible": "warn"} if force else {})
+    if force:
+        found["data.illegible"] = "warn"
+    if target_precision is not None:
+        found["train.target_precision"] = str(target_precision)
+    return found

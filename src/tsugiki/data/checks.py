@@ -69,14 +69,14 @@ def _warnings(splits: Splits) -> Iterator[Finding]:
     if torn := sum(len(labels) > 1 for labels in labels_of.values()):
         yield Finding("warning", "data.contradictions", {"count": torn})
 
-    classes = Counter(train.labels)
+    classes = Counter(label for labels in train.labels_by_row for label in labels)
     if single := [label for label, count in classes.items() if count == 1]:
         yield Finding("warning", "data.single_row_classes", {"count": len(single), "labels": _shown(single)})
 
     for name, rows in _named(splits):
         if name == "train":
             continue
-        strangers = Counter(label for label in rows.labels or () if label not in classes)
+        strangers = Counter(label for labels in rows.labels_by_row for label in labels if label not in classes)
         if strangers:
             facts = {"split": name, "count": strangers.total(), "labels": _shown(strangers)}
             yield Finding("warning", "data.unknown_labels", facts)

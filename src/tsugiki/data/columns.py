@@ -2,11 +2,14 @@
 
 import datetime
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
 
+from tsugiki.data.labels import SEPARATOR, join
+from tsugiki.data.reading import Reading
 from tsugiki.data.table import Table, shown
+from tsugiki.data.texts import pair as paired
 from tsugiki.data.texts import readable
 from tsugiki.errors import RowsError
 
@@ -19,15 +22,34 @@ LABEL_NAMES = (
     *("label", "class", "category", "intent", "target"),
     *("ラベル", "分類", "カテゴリ", "カテゴリー", "クラス"),
 )
+# Names of the two texts of a pair.
+PAIR_NAMES = (
+    *(("premise", "hypothesis"), ("sentence1", "sentence2"), ("text1", "text2"), ("question1", "question2")),
+    *(("前提", "仮説"), ("文1", "文2"), ("質問1", "質問2")),
+)
 _JOINT = "\n"
 
 
-def texts_of(table: Table, named: Sequence[str]) -> list[str]:
-    """The text of each row; several columns are joined in their order, without the empty ones.
+def texts_of(table: Table, reading: Reading) -> list[str]:
+    """The text of each row: several columns are joined in their order, without the empty ones; a pair is kept apart.
 
     Raises:
         RowsError: no or several columns fit, one that is named is not there, or a cell is neither text nor number.
     """
+    named, pair = reading.text, reading.pair
+    if pair is None and not named and not _fits(table, None, TEXT_NAMES, "--text"):
+        plain = [_plain(column) for column in table.columns]
+        found = [[table.columns[plain.index(name)] for name in names] for names in PAIR_NAMES if {*names} <= {*plain}]
+        if len(found) == 1:
+            named, pair = (found[0][0],), found[0][1]
+    firsts = _joined(table, named)
+    if pair is None:
+        return firsts
+    seconds = _strings(table, _pick(table, pair, (), "--pair", "rows.no_text"))
+    return [paired(first, second) for first, second in zip(firsts, seconds, strict=True)]
+
+
+def _joined(table: Table, named: Sequence[str]) -> list[str]:
     whole = ",".join(named)
     if len(named) > 1 and whole in table.columns:
         named = (whole,)  # a column with a comma in its name
@@ -37,16 +59,16 @@ def texts_of(table: Table, named: Sequence[str]) -> list[str]:
     return [_JOINT.join(cell for cell in cells if cell.strip()) for cells in zip(*parts, strict=True)]
 
 
-def labels_of(table: Table, named: str | None) -> list[str]:
-    """The label of each row, empty for a missing one.
+def labels_of(table: Table, named: str | None) -> tuple[list[str], bool]:
+    """The label of each row, empty for a missing one, and whether a cell is a list of labels.
 
     Raises:
         RowsError: as for `texts_of`.
     """
-    return _strings(table, _pick(table, named, LABEL_NAMES, "--label", "rows.no_label"))
+    return _labels(table, _pick(table, named, LABEL_NAMES, "--label", "rows.no_label"))
 
 
-def labels_if_any(table: Table, named: str | None) -> list[str] | None:
+def labels_if_any(table: Table, named: str | None) -> tuple[list[str], bool] | None:
     """The same where exactly one column fits and holds nothing but texts and numbers, else None.
 
     Raises:
@@ -56,7 +78,7 @@ def labels_if_any(table: Table, named: str | None) -> list[str] | None:
     if len(fits) != 1:
         return None
     try:
-        return _strings(table, fits[0])
+        return _labels(table, fits[0])
     except RowsError:  # a column that only looked like labels stops nobody who asks for answers
         if named is not None:
             raise
@@ -82,9 +104,28 @@ def _fits(table: Table, named: str | None, known: Sequence[str], option: str) ->
             columns = shown(table.columns)
             raise RowsError("rows.no_such_column", path=table.name, found=named, columns=columns, option=option)
         return fits
-    plain = [unicodedata.normalize("NFKC", column).strip().lower() for column in table.columns]
+    plain = [_plain(column) for column in table.columns]
     ours = [i for i, column in enumerate(plain) if column == known[0]]
     return ours or [i for i, column in enumerate(plain) if column in known]
+
+
+def _plain(column: str) -> str:
+    return unicodedata.normalize("NFKC", column).strip().lower()
+
+
+def _labels(table: Table, at: int) -> tuple[list[str], bool]:
+    found, lists = [], False
+    for line, value in zip(table.lines, table.column(at), strict=True):
+        # Arrays of numpy and sets, too.
+        several = isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)
+        lists = lists or several
+        cells = [_cell(table, at, line, part).strip() for part in value] if several else []
+        for label in cells:
+            if SEPARATOR in label:
+                column = shown([table.columns[at]])
+                raise RowsError("rows.label_separator", path=table.name, line=line, column=column, found=SEPARATOR)
+        found.append(join(filter(None, cells)) if several else _cell(table, at, line, value))
+    return found, lists
 
 
 def _strings(table: Table, at: int) -> list[str]:

@@ -73,8 +73,7 @@ class Lexicon:
     def fit(
         cls,
         texts: Sequence[str],
-        labels_idx: Sequence[int],
-        num_classes: int,
+        indicator: NDArray[Any],
         spec: LexiconSpec | None = None,
         *,
         strength: float,
@@ -84,20 +83,19 @@ class Lexicon:
 
         Args:
             texts: N texts, at least one.
-            labels_idx: class of each (N), 0..C-1. A class without rows gets the constant margin -1.
-            num_classes: C.
+            indicator: which classes each has, 0 or 1 (N, C). A class without rows gets the constant margin -1, one that
+                all rows have gets 1.
             spec: which n-grams are counted; None for the usual.
             strength: C of the support vector machine, the larger the closer the fit; see `STRENGTHS`.
             seed: of the solver's order of rows.
         """
-        return next(cls.path(texts, labels_idx, num_classes, (strength,), spec, seed=seed))
+        return next(cls.path(texts, indicator, (strength,), spec, seed=seed))
 
     @classmethod
     def path(
         cls,
         texts: Sequence[str],
-        labels_idx: Sequence[int],
-        num_classes: int,
+        indicator: NDArray[Any],
         strengths: Sequence[float],
         spec: LexiconSpec | None = None,
         *,
@@ -111,7 +109,7 @@ class Lexicon:
         idf = (1 + np.log((1 + len(texts)) / (1 + rows_with[columns]))).astype(np.float32)
         features = _features(counts, columns, idf, spec)
         for strength in strengths:
-            weight, bias = _separate(features, np.asarray(labels_idx), num_classes, strength, seed)
+            weight, bias = _separate(features, indicator > 0, strength, seed)
             yield cls(spec, columns, idf, weight, bias)
 
     def scores(self, texts: Sequence[str]) -> Floats:
@@ -172,22 +170,28 @@ def _features(counts: Matrix, columns: NDArray[np.int32], idf: Floats, spec: Lex
     return sparse.csr_array((data, at, ends), shape=(counts.shape[0], len(columns)))
 
 
-def _separate(
-    features: Matrix, labels: NDArray[np.intp], num_classes: int, strength: float, seed: int
-) -> tuple[Floats, Floats]:
+def _separate(features: Matrix, indicator: NDArray[np.bool_], strength: float, seed: int) -> tuple[Floats, Floats]:
     """Weight (C, F) and bias (C,) of one-vs-rest support vector machines."""
-    weight = np.zeros((num_classes, features.shape[1]), dtype=np.float32, order="F")  # see `from_tensors`
-    bias = np.full(num_classes, -1, dtype=np.float32)  # the exact solution for a class without rows
-    present = np.unique(labels)
-    if len(present) == 1 or not features.shape[1]:  # nothing to separate, or nothing to do it by
-        bias[np.bincount(labels).argmax()] = 1
+    counts = indicator.sum(axis=0)
+    weight = np.zeros((len(counts), features.shape[1]), dtype=np.float32, order="F")  # see `from_tensors`
+    bias = np.where(counts == len(indicator), 1, -1).astype(np.float32)  # the exact solution where all rows are alike
+    present = np.flatnonzero((counts > 0) & (counts < len(indicator)))
+    if not features.shape[1]:  # nothing to separate by
+        bias[counts.argmax()] = 1
+    if not len(present) or not features.shape[1]:
         return weight, bias
     machine = LinearSVC(C=strength, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a fit that stopped early is judged by its score as well
-        machine.fit(features, labels)
-    # With two classes sklearn fits one machine, for the second.
-    both = len(present) == 2
-    weight[present] = np.concatenate([-machine.coef_, machine.coef_]) if both else machine.coef_
-    bias[present] = np.concatenate([-machine.intercept_, machine.intercept_]) if both else machine.intercept_
+        if (indicator.sum(axis=1) == 1).all():
+            # All classes in one call, which reads the features once.
+            machine.fit(features, indicator.argmax(axis=1))
+            # With two classes sklearn fits one machine, for the second.
+            both = len(present) == 2
+            weight[present] = np.concatenate([-machine.coef_, machine.coef_]) if both else machine.coef_
+            bias[present] = np.concatenate([-machine.intercept_, machine.intercept_]) if both else machine.intercept_
+            return weight, bias
+        for at in present.tolist():
+            machine.fit(features, indicator[:, at])
+            weight[at], bias[at] = machine.coef_[0], machine.intercept_[0]
     return weight, bias

@@ -1,15 +1,20 @@
 """Rows: texts with labels, from wherever the user keeps them. Messages name lines, never the texts in them."""
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tsugiki import i18n, spec
 from tsugiki.data.columns import labels_if_any, labels_of, texts_of
+from tsugiki.data.labels import holds_several, join, split
 from tsugiki.data.reading import Reading
 from tsugiki.data.sources import parts_of, table_of
 from tsugiki.data.table import Table, shown
 from tsugiki.errors import MissingError, RowsError
+
+# The task whose rows have several labels.
+_SEVERAL = "tag"
 
 
 @dataclass(frozen=True)
@@ -19,10 +24,12 @@ class Rows:
     Args:
         texts: one text per row.
         labels: one label per row; None where the source has none.
+        several: whether a label is any number of them, joined as `data.labels` does.
     """
 
     texts: tuple[str, ...]
     labels: tuple[str, ...] | None = None
+    several: bool = False
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -31,7 +38,23 @@ class Rows:
         """The rows at `indices` (0-based), in that order."""
         chosen = list(indices)
         labels = None if self.labels is None else tuple(self.labels[i] for i in chosen)
-        return Rows(tuple(self.texts[i] for i in chosen), labels)
+        return Rows(tuple(self.texts[i] for i in chosen), labels, self.several)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Every label that a row has, in alphabetical order."""
+        return tuple(sorted({label for labels in self.labels_by_row for label in labels}))
+
+    @property
+    def labels_by_row(self) -> list[tuple[str, ...]]:
+        """The labels of each row: one, or any number where rows have several."""
+        return [split(label) if self.several else (label,) for label in self.labels or ()]
+
+    @property
+    def strata(self) -> tuple[str, ...]:
+        """What rows are drawn by: their label, or the rarest one of several, empty where there is none."""
+        counts = Counter(label for labels in self.labels_by_row for label in labels)
+        return tuple(min(labels, key=lambda label: (counts[label], label), default="") for labels in self.labels_by_row)
 
     def digest(self) -> str:
         """sha256 over texts and labels in their order, as hexadecimal."""
@@ -50,7 +73,8 @@ class Splits:
 def read_splits(source: Any, reading: Reading | None = None) -> Splits:
     """Read labelled rows; a source of one table is all train.
 
-    Rows without a text are left out, with a warning that says how many.
+    Rows without a text are left out, with a warning that says how many. Where nobody says what labels are, a list or a
+    `;` in any of them means that rows have several, and that is said.
 
     Args:
         source: see `data.sources`.
@@ -61,8 +85,11 @@ def read_splits(source: Any, reading: Reading | None = None) -> Splits:
         RowsError: rows cannot be read; no or several columns fit; a label is missing; nothing is left.
     """
     chosen = reading or Reading()
-    found = parts_of(source).items()
-    return Splits(**{split or "train": _labelled(table_of(part, chosen), chosen) for split, part in found})
+    found = {name or "train": _labelled(table_of(part, chosen), chosen) for name, part in parts_of(source).items()}
+    several = chosen.task == _SEVERAL or (chosen.task is None and any(map(_reads_like_several, found.values())))
+    if several and chosen.task is None:
+        i18n.notify("rows.several")
+    return Splits(**{name: _whole(labelled, several) for name, labelled in found.items()})
 
 
 def read_rows(source: Any, split: str | None = None, reading: Reading | None = None) -> Rows:
@@ -99,23 +126,64 @@ def unlabelled(table: Table, reading: Reading) -> Rows:
     """The rows of a table that is to be answered."""
     if not table.lines:
         return Rows(())
-    labels = labels_if_any(table, reading.label)
-    stripped = None if labels is None else tuple(label.strip() for label in labels)
-    return Rows(tuple(texts_of(table, reading.text)), stripped if stripped and all(stripped) else None)
+    texts = tuple(texts_of(table, reading))
+    found = labels_if_any(table, reading.label)
+    if found is None:
+        return Rows(texts)
+    labels, lists = found
+    if reading.task == _SEVERAL or (reading.task is None and lists):
+        return Rows(texts, tuple(join(split(label)) for label in labels), several=True)
+    stripped = tuple(label.strip() for label in labels)
+    return Rows(texts, stripped if all(stripped) and not lists else None)
 
 
-def _labelled(table: Table, reading: Reading) -> Rows:
+@dataclass(frozen=True)
+class _Labelled:
+    """Rows of a table whose labels are not yet known to be one or several.
+
+    Args:
+        table: that they are from.
+        lines: of it, of each row.
+        texts: of each row, none is blank.
+        labels: of each row, blank for a missing one.
+        lists: whether the table has lists of labels.
+    """
+
+    table: Table
+    lines: Sequence[int]
+    texts: tuple[str, ...]
+    labels: tuple[str, ...]
+    lists: bool
+
+
+def _labelled(table: Table, reading: Reading) -> _Labelled:
     if not table.lines:
         raise RowsError("rows.empty", path=table.name)
-    texts = texts_of(table, reading.text)
-    labels = labels_of(table, reading.label)
+    texts = texts_of(table, reading)
+    labels, lists = labels_of(table, reading.label)
     kept = [i for i, value in enumerate(texts) if value.strip()]
     if not kept:
         raise RowsError("rows.empty", path=table.name)
     if len(kept) < len(texts):
         blank = [line for line, value in zip(table.lines, texts, strict=True) if not value.strip()]
         i18n.warn("rows.dropped_blank", path=table.name, count=len(blank), lines=shown(blank))
-    missing = [table.lines[i] for i in kept if not labels[i].strip()]
-    if missing:
-        raise RowsError("rows.missing_labels", path=table.name, count=len(missing), lines=shown(missing))
-    return Rows(tuple(texts[i] for i in kept), tuple(labels[i].strip() for i in kept))
+    lines = [table.lines[i] for i in kept]
+    return _Labelled(table, lines, tuple(texts[i] for i in kept), tuple(labels[i].strip() for i in kept), lists)
+
+
+def _reads_like_several(rows: _Labelled) -> bool:
+    return rows.lists or any(map(holds_several, rows.labels))
+
+
+def _whole(rows: _Labelled, several: bool) -> Rows:
+    """Rows that all have a label, unless they may have none."""
+    blank = [line for line, label in zip(rows.lines, rows.labels, strict=True) if not label]
+    if several:
+        if blank:
+            i18n.notify("rows.no_tags", path=rows.table.name, count=len(blank), lines=shown(blank))
+        return Rows(rows.texts, tuple(join(split(label)) for label in rows.labels), several=True)
+    if rows.lists:
+        raise RowsError("rows.lists", path=rows.table.name)
+    if blank:
+        raise RowsError("rows.missing_labels", path=rows.table.name, count=len(blank), lines=shown(blank))
+    return Rows(rows.texts, rows.labels)

@@ -65,9 +65,10 @@ def with_validation(splits: Splits, *, share: float = 0.15, seed: int) -> Splits
     train = splits.train
     if splits.validation is not None or train is None or train.labels is None:
         return splits
-    least = 2 * len(set(train.labels))
+    strata = train.strata
+    least = 2 * len(set(strata))
     wanted = min(max(round(share * len(train)), least), _MAX_VALIDATION, len(train) // 3)
-    kept, held = stratified_split(train.labels, wanted / max(len(train), 1), seed, groups=train.texts)
+    kept, held = stratified_split(strata, wanted / max(len(train), 1), seed, groups=train.texts)
     if not held:
         i18n.warn("data.no_validation", rows=len(train))
         return splits

@@ -11,12 +11,25 @@ NORMALISED: Literal["NFKC"] = "NFKC"
 records, and no vocabulary knows both."""
 
 
+PAIR = "\x1e"
+"""Stands between the two texts of a pair: the record separator, which no keyboard types and every lexicon takes for a
+blank."""
+
+
+def pair(first: str, second: str) -> str:
+    """Two texts as one, to be told apart by whoever reads them."""
+    return f"{first}{PAIR}{second}"
+
+
 def clip(text: str, max_tokens: int) -> str:
     """The start of `text` that can matter to a base that reads `max_tokens` tokens, normalised.
 
     Tokenisers read a text to its end before they truncate it, minutes for rows of whole books. 20 characters per token
     are far above what any language needs: the tokens kept are the same, unless a text is mostly blanks.
     """
+    first, between, second = text.partition(PAIR)
+    if between:
+        return pair(clip(first, max_tokens), clip(second, max_tokens))
     start = readable(text[: _CHARS_PER_TOKEN * max_tokens])
     return start if start.isascii() else unicodedata.normalize(NORMALISED, start)
 

@@ -36,10 +36,11 @@ from tsugiki.evaluate.result import Result, read_results, write_results
 from tsugiki.evaluate.worker import LOG, PREDICTIONS, RESULTS
 from tsugiki.i18n import language, text, warn
 from tsugiki.report.html import comparison_page
-from tsugiki.report.plots import score_by_parameters, score_by_time
+from tsugiki.report.plots import coverage_by_method, score_by_parameters, score_by_time
 from tsugiki.report.tables import comparison_tables, plain
 from tsugiki.report.verdicts import SIMPLE, verdicts
 from tsugiki.spec import Spec
+from tsugiki.tasks.task import task_for
 from tsugiki.train.config import Config
 
 # Points of full fine-tuning's validation score that may be missing where a method has reached its target.
@@ -47,7 +48,7 @@ _MARGIN = 0.01
 _LEVEL = 0.90
 _BEYOND = 3.0
 
-Correct = NDArray[np.bool_]
+Correct = NDArray[np.float32]
 
 
 class Difference(Spec):
@@ -78,7 +79,7 @@ class Comparison:
         results: rows by method, seed and candidate.
         differences: of each method against `full`, and against the better of `probe-all` and `tfidf` on validation.
         target_score: mean validation score of full fine-tuning less one point; None where it is not among the methods.
-        correct: whether each test row was answered right under each seed, (S, N), by method.
+        correct: how right the answer to each test row was under each seed, (S, N) 0..1, by method.
     """
 
     results: tuple[Result, ...]
@@ -102,14 +103,14 @@ class Comparison:
         return Group(tables, *map(Text, self.verdicts))
 
     def write(self, out: Path) -> None:
-        """Write `results.json`, `differences.json`, `table.txt`, two pictures and `compare.html`."""
+        """Write `results.json`, `differences.json`, `table.txt`, three pictures and `compare.html`."""
         rows, differences = self.rows, [d.model_dump(mode="json") for d in self.differences]
         write_results(out / "results.json", self.results)
         (out / "differences.json").write_text(json.dumps(differences, indent=1), encoding="utf-8")
         (out / "table.txt").write_text(plain(self.table()), encoding="utf-8")
-        pictures = [out / "score_by_time.png", out / "score_by_parameters.png"]
-        score_by_time(rows, pictures[0])
-        score_by_parameters(rows, pictures[1])
+        pictures = [out / f"{name}.png" for name in ("score_by_time", "score_by_parameters", "coverage")]
+        for draw, picture in zip((score_by_time, score_by_parameters, coverage_by_method), pictures, strict=True):
+            draw(rows, picture)
         (out / "compare.html").write_text(comparison_page(rows, differences, pictures), encoding="utf-8")
 
 
@@ -168,7 +169,7 @@ def compare(
 
 @dataclass(frozen=True)
 class _Run:
-    """One job that is done: its rows, and whether each test row was answered right (N,)."""
+    """One job that is done: its rows, and how right the answer to each test row was (N,), 0..1."""
 
     results: list[Result]
     correct: Correct
@@ -192,7 +193,7 @@ def _job(splits: Splits, dataset: str, config: Config) -> Job:
         raise RowsError("compare.no_validation")
     assert train is not None and train.labels is not None
     if config.train.max_rows is not None:
-        train = train.take(subsample(train.labels, config.train.max_rows, config.train.seed))
+        train = train.take(subsample(train.strata, config.train.max_rows, config.train.seed))
     base = load_base(config.base, precision=config.precision, exit=1)
     max_length = min(config.data.max_length or MAX_LENGTH, base.max_length)
     require_legible(base, train.texts, max_length, force=config.data.illegible == "warn")
@@ -202,7 +203,7 @@ def _job(splits: Splits, dataset: str, config: Config) -> Job:
         train=train,
         validation=validation,
         test=test,
-        labels=tuple(sorted(set(train.labels or ()))),
+        task=task_for(train, config.data),
         base=config.base,
         precision="bf16" if base.dtype is torch.bfloat16 else "fp32",
         max_length=max_length,
@@ -210,6 +211,7 @@ def _job(splits: Splits, dataset: str, config: Config) -> Job:
         batch_rows=config.train.batch_rows,
         epochs=config.train.epochs,
         seed=config.train.seed,
+        target_precision=config.train.target_precision,
     )
 
 
@@ -238,7 +240,8 @@ class _Bench:
             self._work(name, job, out)
         self.progress.advance(task)
         answers = [json.loads(line) for line in (out / PREDICTIONS).read_text(encoding="utf-8").splitlines()]
-        right = np.array([answer["label"] == answer["prediction"] for answer in answers])
+        labels, found = ([answer[name] for answer in answers] for name in ("label", "prediction"))
+        right = job.task.agreement(labels, found).numpy()
         return _Run(read_results(out / RESULTS), right)
 
     def _work(self, name: str, job: Job, out: Path) -> None:
@@ -322,8 +325,8 @@ def differences(results: Sequence[Result], correct: Mapping[str, Correct]) -> tu
 
     Args:
         results: rows by method and seed; which simple method is better is decided by their validation scores.
-        correct: whether each test row was answered right under each seed, (S, N), by method; rows of several folds may
-            stand side by side.
+        correct: how right the answer to each test row was under each seed, (S, N) 0..1, by method; rows of several
+            folds may stand side by side.
     """
 
     def validated(method: str) -> float:

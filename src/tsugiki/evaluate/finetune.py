@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.optim.lr_scheduler import LambdaLR
 
 from tsugiki.adapt.reader import mean_pool
@@ -150,7 +149,7 @@ def predictor(model: PooledClassifier, base: Base, job: Job) -> Predict:
 
 def _epochs(model: PooledClassifier, base: Base, job: Job) -> Any:
     """Train one epoch for each value that is asked for."""
-    ids, classes = encode(base, job.train.texts, job.max_length), torch.tensor(job.classes)
+    ids, targets = encode(base, job.train.texts, job.max_length), job.targets
     lengths = [len(row) for row in ids]
     plan = [
         length_batches(lengths, job.batch_tokens, job.batch_rows, shuffle_seed=(job.seed, epoch))
@@ -165,7 +164,7 @@ def _epochs(model: PooledClassifier, base: Base, job: Job) -> Any:
             batch, mask = pad([ids[i] for i in rows])
             with _autocast(base, job):
                 logits = model(batch.to(base.device), mask.to(base.device))
-            functional.cross_entropy(logits.float(), classes[rows].to(base.device)).backward()
+            job.task.losses(logits.float(), targets[rows].to(base.device)).mean().backward()
             nn.utils.clip_grad_norm_(parameters, _MAX_NORM)
             optimiser.step()
             schedule.step()

@@ -8,24 +8,28 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import BeforeValidator, NonNegativeInt, PositiveFloat, PositiveInt, SerializeAsAny
 
 from tsugiki.base.model import Base, load_base
 from tsugiki.base.tokens import MAX_LENGTH
 from tsugiki.data.rows import Rows
 from tsugiki.errors import ConfigError, MissingError
-from tsugiki.evaluate.metrics import accuracy
 from tsugiki.family import Family
 from tsugiki.spec import Spec
+from tsugiki.tasks.task import Task, task_of
 
 Logits = NDArray[np.float32]
 Predict = Callable[[Sequence[str]], Logits]
 """From texts to logits (N, C), in the order of the labels of a job."""
+
+
+def _task(facts: object) -> object:
+    return task_of(facts) if isinstance(facts, Mapping) else facts
 
 
 class Job(Spec):
@@ -37,7 +41,7 @@ class Job(Spec):
         train: rows to learn from, labelled.
         validation: rows to choose by, labelled.
         test: rows to report on, labelled.
-        labels: classes of `train`, in the order of all logits (C).
+        task: what is answered; its labels are those of `train`, in the order of all logits (C).
         base: folder or hub name of the base; None is the built-in encoder.
         precision: of all matrix products.
         max_length: tokens per row; the rest is cut.
@@ -45,6 +49,7 @@ class Job(Spec):
         batch_rows: rows per batch at most.
         epochs: passes over the training rows at most.
         seed: of everything that is random.
+        target_precision: that answers shall have which no person looks at (0..1).
         learning_rate: at its peak; None where the method has none to choose.
     """
 
@@ -53,7 +58,7 @@ class Job(Spec):
     train: Rows
     validation: Rows
     test: Rows
-    labels: tuple[str, ...]
+    task: Annotated[SerializeAsAny[Task], BeforeValidator(_task)]
     base: str | None = None
     precision: Literal["fp32", "bf16"] = "fp32"
     max_length: PositiveInt = MAX_LENGTH
@@ -61,6 +66,7 @@ class Job(Spec):
     batch_rows: PositiveInt = 32
     epochs: PositiveInt = 10
     seed: NonNegativeInt = 0
+    target_precision: float = 0.95
     learning_rate: PositiveFloat | None = None
 
     @property
@@ -69,18 +75,19 @@ class Job(Spec):
         return torch.bfloat16 if self.precision == "bf16" else torch.float32
 
     @property
-    def classes(self) -> list[int]:
-        """Class of each training row, as a number of `labels`."""
-        number = {label: index for index, label in enumerate(self.labels)}
-        return [number[label] for label in self.train.labels or ()]
+    def labels(self) -> tuple[str, ...]:
+        """In the order of all logits, C of them."""
+        return self.task.labels
 
-    def answers(self, logits: Logits) -> list[str]:
-        """The label of the highest logit of each row."""
-        return [self.labels[i] for i in logits.argmax(axis=1).tolist()]
+    @property
+    def targets(self) -> torch.Tensor:
+        """What is to be answered to the training rows."""
+        return self.task.targets(self.train.labels or ())
 
     def validation_score(self, predict: Predict) -> float:
-        """Accuracy on validation (0..1)."""
-        return accuracy(self.validation.labels or (), self.answers(predict(self.validation.texts)))
+        """Score on validation (0..1)."""
+        logits = torch.from_numpy(predict(self.validation.texts))
+        return self.task.measure(logits, self.task.targets(self.validation.labels or ()))[0]
 
     def facts(self) -> dict[str, Any]:
         """The job for people: digests and numbers in the place of rows."""
@@ -96,7 +103,7 @@ class Outcome:
 
     Args:
         variant: what it is, where a method chooses among several, such as `suffix 4/6`; else the setting it chose.
-        curve: (seconds of training, best accuracy on validation so far (0..1)); validation passes are not counted.
+        curve: (seconds of training, best score on validation so far (0..1)); validation passes are not counted.
         num_trainable: trained parameters.
         train_s: seconds of training, of everything that was tried on the way to this outcome.
         cache_s: seconds of these that went into states which later passes read.

@@ -5,13 +5,17 @@ rows, S of seeds.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support
+from sklearn.preprocessing import MultiLabelBinarizer
+
+from tsugiki.data.labels import split
+from tsugiki.data.rows import Rows
 
 _RESAMPLES = 2_000
 _STEPS = 15
@@ -50,23 +54,29 @@ class Interval(NamedTuple):
     high_points: float
 
 
-def accuracy(labels: Sequence[str], answers: Sequence[str]) -> float:
-    """Share of rows that are answered right (0..1)."""
-    return float(np.mean([a == b for a, b in zip(labels, answers, strict=True)]))
-
-
-def macro_f1(labels: Sequence[str], answers: Sequence[str]) -> float:
+def macro_f1(rows: Rows, answers: Sequence[str]) -> float:
     """Mean F1 over all classes that have a row or an answer (0..1); a class that is never answered brings 0."""
-    return float(f1_score(labels, answers, average="macro", zero_division=0.0))
+    truth, found = _comparable(rows, answers, sorted({*rows.classes, *replace(rows, labels=tuple(answers)).classes}))
+    return float(f1_score(truth, found, average="macro", zero_division=0.0))
 
 
-def class_scores(labels: Sequence[str], answers: Sequence[str], classes: Sequence[str]) -> list[ClassScore]:
+def class_scores(rows: Rows, answers: Sequence[str], classes: Sequence[str]) -> list[ClassScore]:
     """Precision, recall, F1 and rows of each class, in the order of `classes`."""
-    columns = precision_recall_fscore_support(labels, answers, labels=list(classes), zero_division=0.0)
+    truth, found = _comparable(rows, answers, classes)
+    places = range(len(classes)) if rows.several else classes
+    columns = precision_recall_fscore_support(truth, found, labels=list(places), zero_division=0.0)
     return [
         ClassScore(label, float(precision), float(recall), float(f1), int(rows))
         for label, precision, recall, f1, rows in zip(classes, *columns, strict=True)
     ]
+
+
+def _comparable(rows: Rows, answers: Sequence[str], classes: Sequence[str]) -> tuple[Any, Any]:
+    """Labels and answers as sklearn compares them: as they are, or as indicators where rows have several."""
+    if not rows.several:
+        return rows.labels, answers
+    indicator = MultiLabelBinarizer(classes=list(classes)).fit([classes])
+    return indicator.transform(rows.labels_by_row), indicator.transform([split(answer) for answer in answers])
 
 
 def calibration_error(confidence: ArrayLike, right: ArrayLike) -> float:
@@ -118,7 +128,7 @@ def paired_bootstrap(correct_a: ArrayLike, correct_b: ArrayLike, *, level: float
     hard or a seed unlucky for both falls out. Percentile interval (Efron & Tibshirani 1993, ch. 13).
 
     Args:
-        correct_a: whether each row was answered right under each seed (S, N).
+        correct_a: how right the answer to each row was under each seed (S, N), 0..1.
         correct_b: of the other method (S, N).
         level: share of resamples within the interval (0..1).
         seed: of the resampling.

@@ -44,7 +44,7 @@ def fit_probe(job: Job, base: Base, states: Sequence[int]) -> Outcome:
     mean, scale = features.mean(axis=0), features.std(axis=0) + 1e-6
     features = (features - mean) / scale
     cache_s = clock.seconds
-    machine = LogisticRegression(max_iter=_MAX_STEPS, warm_start=True, random_state=job.seed)
+    machines = _machines(job, features.shape[1])
     curve: list[tuple[float, float]] = []
     best: tuple[float, Tensor, Tensor] | None = None
     with clock.paused():
@@ -52,8 +52,9 @@ def fit_probe(job: Job, base: Base, states: Sequence[int]) -> Outcome:
     for strength in STRENGTHS:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # a fit that stopped early is judged by its score too
-            machine.set_params(C=strength).fit(features, job.classes)
-        weight, bias = _folded(machine, mean, scale)
+            for machine, wanted in machines:
+                machine.set_params(C=strength).fit(features, wanted)
+        weight, bias = _folded([machine for machine, _ in machines], mean, scale)
         seconds = clock.seconds
         with clock.paused():
             score = job.validation_score(lambda _, w=weight, b=bias: functional.linear(held, w, b).numpy())  # type: ignore[misc]
@@ -91,10 +92,32 @@ def pooled(base: Base, texts: Sequence[str], states: Sequence[int], max_length: 
     return out
 
 
-def _folded(machine: Any, mean: Floats, scale: Floats) -> tuple[Tensor, Tensor]:
+class _Same:
+    """Stands for a machine where all rows are alike, and so says nothing."""
+
+    def __init__(self, num_features: int) -> None:
+        self.coef_, self.intercept_ = np.zeros((1, num_features)), np.zeros(1)
+
+    def set_params(self, **_: Any) -> "_Same":
+        return self
+
+    def fit(self, *_: Any) -> None:
+        pass
+
+
+def _machines(job: Job, num_features: int) -> list[tuple[Any, NDArray[Any]]]:
+    """Machines and what each is to learn (N,): one for all labels, or one for each where rows have any number."""
+    wanted = job.targets
+    columns = [wanted.numpy()] if wanted.dim() == 1 else [*job.task.indicator(wanted).T.numpy()]
+    settings = {"max_iter": _MAX_STEPS, "warm_start": True, "random_state": job.seed}
+    return [(LogisticRegression(**settings) if len({*c}) > 1 else _Same(num_features), c) for c in columns]
+
+
+def _folded(machines: Sequence[Any], mean: Floats, scale: Floats) -> tuple[Tensor, Tensor]:
     """Weight (C, F) and bias (C,) for features as they are."""
-    weight, bias = machine.coef_, machine.intercept_
-    if len(weight) == 1:  # with two classes sklearn keeps the second alone
+    weight = np.concatenate([machine.coef_ for machine in machines])
+    bias = np.concatenate([machine.intercept_ for machine in machines])
+    if len(machines) == 1 and len(weight) == 1:  # with two classes sklearn keeps the second alone
         weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
     weight = weight / scale
     return torch.from_numpy(np.ascontiguousarray(weight)).float(), torch.from_numpy(bias - weight @ mean).float()

@@ -39,6 +39,11 @@ class Result(Spec):
         serve_peak_bytes: highest memory of a process that loads and answers, above that of the libraries alone.
         load_s: seconds from the files to the first answer being possible, libraries loaded.
         package_bytes: what has to be shipped.
+        calibration_error: how far confidence, calibrated on validation, is from the share of right answers (0..1).
+        target_precision: that answers shall have which no person looks at (0..1).
+        automatic_share: of the test rows, those so answered (0..1).
+        automatic_precision: share of right answers among these (0..1); None where there are none.
+        coverage: (share of test rows answered, share of right answers among them), from the surest rows to all.
     """
 
     dataset: str
@@ -67,6 +72,11 @@ class Result(Spec):
     serve_peak_bytes: int
     load_s: float
     package_bytes: int
+    calibration_error: float | None = None
+    target_precision: float | None = None
+    automatic_share: float | None = None
+    automatic_precision: float | None = None
+    coverage: tuple[tuple[float, float], ...] = ()
 
     def against(self, target_score: float | None) -> "Result":
         """The same row with the time it took to a target."""

@@ -18,16 +18,18 @@ from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from tsugiki.base.model import built_in_folder
+from tsugiki.evaluate.confidence import confidence_of
 from tsugiki.evaluate.measure import PeakMemory, folder_bytes, held_bytes, release_freed
 from tsugiki.evaluate.method import METHODS, Job, Method, Outcome
-from tsugiki.evaluate.metrics import accuracy, macro_f1
+from tsugiki.evaluate.metrics import macro_f1
 from tsugiki.evaluate.result import Result, write_results
 from tsugiki.evaluate.serving import measure_serving
+from tsugiki.train.calibration import review_of, temperature_of
 
 JOB, RESULTS, PREDICTIONS, LOG = "job.json", "results.json", "predictions.jsonl", "log.txt"
 _FITTED, _SERVING = "fitted.json", "serving.json"
@@ -113,11 +115,11 @@ def _fit(job: Job, out: Path, scratch: Path) -> None:
         package = scratch / str(number) / "package"
         package.mkdir()
         tried.save(package)
-        answers = job.answers(tried.predict(job.test.texts))
+        judged = _judged(job, tried)
         if number == 0:
-            _write_predictions(out / PREDICTIONS, job, answers)
+            _write_predictions(out / PREDICTIONS, job, judged.answers)
         costs = {"peak_bytes": peak_bytes, "package_bytes": folder_bytes(package), "won": number == 0}
-        rows.append(_row(job, method, tried, answers, base_params) | costs)
+        rows.append(_row(job, method, tried, base_params) | judged.scores | costs)
     (scratch / _FITTED).write_text(json.dumps(rows), encoding="utf-8")
 
 
@@ -132,9 +134,40 @@ def _base(method: Method, job: Job) -> tuple[int, int]:
     return (base.num_params, held_bytes() - before) if base else (0, 0)
 
 
-def _row(job: Job, method: Method, outcome: Outcome, answers: list[str], base_params: int) -> dict[str, Any]:
-    """What is known of a result before it is served."""
-    labels = job.test.labels or ()
+class _Judged(NamedTuple):
+    """Answers to the test rows, and what they are worth."""
+
+    answers: list[str]
+    scores: dict[str, Any]
+
+
+def _judged(job: Job, outcome: Outcome) -> _Judged:
+    """Thresholds and confidence of every method alike: from its own answers to the validation rows."""
+    held = torch.from_numpy(outcome.predict(job.validation.texts)).float()
+    truth = job.task.targets(job.validation.labels or ())
+    temperature = temperature_of(job.task, held, truth)
+    task = job.task.fitted(held / temperature, truth)
+    review = review_of(task, held / temperature, truth, job.target_precision)
+    logits = torch.from_numpy(outcome.predict(job.test.texts)).float() / temperature
+    chosen, wanted = task.choose(logits), task.targets(job.test.labels or ())
+    answers = task.names(chosen)
+    confidence = confidence_of(task, logits, wanted, review)
+    automatic = confidence.automatic
+    scores = {
+        "metric": task.metric,
+        "score": float(task.match(chosen, wanted).mean()),
+        "macro_f1": macro_f1(job.test, answers),
+        "calibration_error": confidence.calibration_error,
+        "coverage": confidence.coverage,
+        "target_precision": job.target_precision,
+        "automatic_share": automatic.share if automatic else None,
+        "automatic_precision": automatic.precision if automatic and automatic.share else None,
+    }
+    return _Judged(answers, scores)
+
+
+def _row(job: Job, method: Method, outcome: Outcome, base_params: int) -> dict[str, Any]:
+    """What is known of a result before it is judged and served."""
     return {
         "dataset": job.dataset,
         "method": method.name,
@@ -142,8 +175,6 @@ def _row(job: Job, method: Method, outcome: Outcome, answers: list[str], base_pa
         "seed": job.seed,
         "precision": job.precision,
         "learning_rate": job.learning_rate,
-        "score": accuracy(labels, answers),
-        "macro_f1": macro_f1(labels, answers),
         "validation_score": max(score for _, score in outcome.curve),
         "curve": outcome.curve,
         "num_trainable": outcome.num_trainable,

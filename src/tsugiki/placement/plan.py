@@ -1,6 +1,9 @@
 """Where modules are to stand: plans, and the family of strategies that make them."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from torch import Tensor
 
 from tsugiki.adapt.adapted import Graft
 from tsugiki.adapt.form import FORMS
@@ -24,6 +27,7 @@ class Plan:
         grafts: modules; none where states are only read.
         warm: whether training starts from the fitted head, or from a head of zeros, which is tried only where the
             fitted one fits its own rows far better than others.
+        params: tensors to start from, named as in a package; empty for fresh modules.
     """
 
     variant: str
@@ -31,6 +35,7 @@ class Plan:
     reader: Reader
     grafts: tuple[Graft, ...] = ()
     warm: bool = True
+    params: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class Strategy(Spec):

@@ -7,7 +7,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tsugiki.i18n import language, text
-from tsugiki.report.tables import Row, candidates, cells, headings, interval, signed, summaries
+from tsugiki.report.tables import Row, candidates, cells, headings, interval, signed, summaries, title
 from tsugiki.report.verdicts import verdicts
 
 
@@ -17,9 +17,9 @@ def comparison_page(rows: Sequence[Row], differences: Sequence[Row], pictures: S
     Args:
         rows: of `results.json`.
         differences: of `differences.json`.
-        pictures: PNG files, score against time and against parameters.
+        pictures: PNG files: score against time and against parameters, and what runs by itself.
     """
-    captions = [text("report.score_by_time"), text("report.score_by_parameters")]
+    captions = [text(f"report.{name}") for name in ("score_by_time", "score_by_parameters", "coverage")]
     shown = [base64.b64encode(path.read_bytes()).decode() for path in pictures]
     environment = Environment(
         loader=PackageLoader("tsugiki.report", "templates"),
@@ -31,7 +31,7 @@ def comparison_page(rows: Sequence[Row], differences: Sequence[Row], pictures: S
     return environment.get_template("compare.html.j2").render(
         language=language(),
         t=text,
-        dataset=rows[0]["dataset"],
+        title=title(rows),
         verdicts=list(verdicts(rows, differences)),
         headings=headings(),
         methods=[cells(group) for group in summaries(rows)],

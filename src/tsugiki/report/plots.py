@@ -72,6 +72,8 @@ def score_by_parameters(rows: Sequence[Row], path: Path) -> None:
     with _fonts():
         figure, axes = _axes("report.score_by_parameters", "report.axis_parameters", "report.axis_test")
         groups = summaries(rows)
+        if len(alone := {row["num_trainable"] for row in rows}) == 1:  # which has no width to fit
+            axes.set_xlim(min(alone) / 2, 2 * max(alone))
         for i, group in enumerate(groups):
             scores = [100 * row["score"] for row in rows if row["won"] and row["method"] == group.method]
             axes.vlines(group["num_trainable"], min(scores), max(scores), color=_colour(i), linewidth=2)
@@ -146,6 +148,39 @@ def coverage_picture(evaluation: "Evaluation", path: Path) -> None:
         _save(figure, path)
 
 
+def coverage_by_method(rows: Sequence[Row], path: Path) -> None:
+    """Draw the same for every method of a comparison, the mean over its runs."""
+    with _fonts():
+        figure = Figure(figsize=(8, 5), dpi=_DPI, layout="constrained")
+        axes = figure.add_subplot()
+        shares = np.linspace(1, 100, 100)
+        named = []
+        for i, group in enumerate(summaries(rows)):
+            runs = [row["coverage"] for row in rows if row["won"] and row["method"] == group.method and row["coverage"]]
+            if not runs:
+                continue
+            curves = [np.interp(shares, *(np.array(values) * 100 for values in zip(*run, strict=True))) for run in runs]
+            style = _LINES[i % len(_LINES)]
+            axes.plot(shares, np.mean(curves, axis=0), color=_colour(i), linestyle=style, linewidth=1.5)
+            named.append((i, group, float(np.mean(curves, axis=0)[-1])))
+        low, high = axes.get_ylim()
+        heights = _spread([(last - low) / (high - low) for _, _, last in named], 0.055)
+        for (i, group, last), height in zip(named, heights, strict=True):
+            _name(axes, group.method, i, (100.0, last), height)
+        if wanted := rows[0]["target_precision"]:
+            axes.axhline(100 * wanted, color=_GREY, linewidth=1, linestyle=(0, (1, 2)))
+            words = _words("report.wanted", share=f"{100 * wanted:.0f}")
+            where = axes.get_yaxis_transform()
+            axes.text(0.01, 100 * wanted, words, color=_GREY, fontsize=8, va="bottom", transform=where)
+        axes.set_xlim(0, 100)
+        axes.set_title(_words("report.coverage"), loc="left", fontsize=11)
+        axes.set_xlabel(_words("report.axis_coverage"))
+        axes.set_ylabel(_words("report.axis_precision"))
+        axes.grid(color="#dddddd", linewidth=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+        _save(figure, path)
+
+
 # --- parts -----------------------------------------------------------------------------------------------------------
 
 
@@ -179,17 +214,22 @@ def _points(axes: Axes, groups: Sequence[Summary], points: Sequence[tuple[float,
     low, high = axes.get_ylim()
     heights = _spread([(100 * score - low) / (high - low) for _, score in points], 0.055)
     for i, ((x, score), height) in enumerate(zip(points, heights, strict=True)):
-        axes.annotate(
-            _label(groups[i].method, f"#{i + 1}"),
-            xy=(x, 100 * score),
-            xytext=(1.02, height),
-            textcoords="axes fraction",
-            va="center",
-            color=_colour(i),
-            fontsize=9,
-            arrowprops={"arrowstyle": "-", "color": _colour(i), "linewidth": 0.5, "alpha": 0.5},
-            annotation_clip=False,
-        )
+        _name(axes, groups[i].method, i, (x, 100 * score), height)
+
+
+def _name(axes: Axes, name: str, i: int, point: tuple[float, float], height: float) -> None:
+    """Name the method at number `i` in the right margin, with a line to its point."""
+    axes.annotate(
+        _label(name, f"#{i + 1}"),
+        xy=point,
+        xytext=(1.02, height),
+        textcoords="axes fraction",
+        va="center",
+        color=_colour(i),
+        fontsize=9,
+        arrowprops={"arrowstyle": "-", "color": _colour(i), "linewidth": 0.5, "alpha": 0.5},
+        annotation_clip=False,
+    )
 
 
 def _spread(heights: Sequence[float], least: float) -> list[float]:

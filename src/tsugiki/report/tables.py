@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
+from math import isnan, nan
 from statistics import fmean, stdev
 from typing import Any
 
@@ -10,7 +11,7 @@ from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 
-from tsugiki.i18n import text
+from tsugiki.i18n import catalogue, language, text
 
 Row = Mapping[str, Any]
 """A row of `results.json`."""
@@ -19,11 +20,14 @@ _WIDTH = 140
 # Columns of `headings`: all of them side by side are too wide for a terminal.
 _LEARNING = (0, 1, 2, 3, 4, 5, 6)
 _ANSWERING = (0, 1, 7, 8, 9, 10, 11, 12)
+_BY_ITSELF = (0, 1, 13, 14, 15)
 _MEANS = (
     *("score", "macro_f1", "validation_score", "num_trainable", "trainable_share", "train_s", "cache_s", "sweep_s"),
     *("latency_ms_p50", "latency_ms_p50_batch32", "infer_flops", "peak_bytes", "serve_peak_bytes", "load_s"),
     "package_bytes",
 )
+# Where a run knows them.
+_MEANS_IF_ANY = ("calibration_error", "automatic_share", "automatic_precision")
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Summary:
         num_reached: runs that reached the target; None where there is no target.
         time_to_target_s: mean over the runs; None where one never got there.
         score_sd: standard deviation of the score over the runs (0..1); None of a single one.
-        means: of every other number, under its name in `results.json`.
+        means: of every other number, under its name in `results.json`; NaN where no run knows it.
     """
 
     method: str
@@ -85,6 +89,7 @@ def headings() -> list[str]:
     names = (
         *("method", "variant", "score", "macro_f1", "train", "to_target", "parameters", "latency"),
         *("operations", "peak", "serving", "load", "package"),
+        *("calibration", "automatic_share", "automatic_precision"),
     )
     return [text(f"report.{name}") for name in names]
 
@@ -104,6 +109,7 @@ def cells(group: Summary) -> list[str]:
         *(number(group[name] / 1e6) for name in ("peak_bytes", "serve_peak_bytes")),
         number(group["load_s"]),
         number(group["package_bytes"] / 1e6),
+        *("-" if isnan(group[name]) else percent(group[name]) for name in _MEANS_IF_ANY),
     ]
 
 
@@ -119,14 +125,31 @@ def differences_table(differences: Sequence[Row]) -> Table:
 
 def comparison_tables(rows: Sequence[Row], differences: Sequence[Row]) -> Group:
     """Methods, candidates that lost and differences, for a terminal or a file."""
-    parts = [(summaries(rows), text("report.title", dataset=rows[0]["dataset"]))]
+    parts = [(summaries(rows), title(rows))]
     if lost := candidates(rows):
         parts.append((lost, text("report.candidates")))
     tables = [comparison_table(groups, title, _LEARNING) for groups, title in parts]
     tables += [comparison_table(groups, text("report.costs"), _ANSWERING) for groups, _ in parts[:1]]
+    if any(not isnan(group["calibration_error"]) for group in parts[0][0]):
+        tables.append(comparison_table(parts[0][0], by_itself(rows), _BY_ITSELF))
     if differences:
         tables.append(differences_table(differences))
     return Group(*tables)
+
+
+def title(rows: Sequence[Row]) -> str:
+    """What is compared, and by which score."""
+    return text("report.title", dataset=rows[0]["dataset"], metric=metric_name(rows[0].get("metric", "accuracy")))
+
+
+def by_itself(rows: Sequence[Row]) -> str:
+    """Heading of what runs without review, with the precision that was wanted."""
+    return text("report.by_itself", wanted=percent(rows[0].get("target_precision") or 0.0))
+
+
+def metric_name(metric: str) -> str:
+    """A score as people call it; a task of somebody else's may have one that no catalogue knows."""
+    return catalogue(language()).get(f"report.metrics.{metric}", metric)
 
 
 def plain(shown: RenderableType) -> str:
@@ -183,5 +206,11 @@ def _summary(rows: Sequence[Row]) -> Summary:
         num_reached=None if rows[0]["target_score"] is None else len(times),
         time_to_target_s=fmean(times) if len(times) == len(rows) else None,
         score_sd=stdev(row["score"] for row in rows) if len(rows) > 1 else None,
-        means={name: fmean(row[name] for row in rows) for name in _MEANS},
+        means={name: fmean(row[name] for row in rows) for name in _MEANS}
+        | {name: _mean_if_any([row.get(name) for row in rows]) for name in _MEANS_IF_ANY},
     )
+
+
+def _mean_if_any(found: Sequence[float | None]) -> float:
+    known = [value for value in found if value is not None]
+    return fmean(known) if known else nan

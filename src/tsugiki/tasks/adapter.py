@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from tsugiki.adapt.adapted import AdaptedModel
 from tsugiki.adapt.classifier import Classifier
@@ -22,11 +21,12 @@ from tsugiki.base.tokens import encode, pad
 from tsugiki.data.batches import length_batches
 from tsugiki.data.lexicon import Lexicon, LexiconSpec
 from tsugiki.data.reading import Reading
-from tsugiki.data.texts import clip
+from tsugiki.data.texts import clip, pair
 from tsugiki.errors import PackageError
 from tsugiki.manifest import Manifest
 from tsugiki.report.card import card
 from tsugiki.spec import parse
+from tsugiki.tasks.task import task_of
 
 _NAME = "adapter"
 # Batches of other lengths give the same answer a last digit of its own.
@@ -38,7 +38,7 @@ class Prediction:
     """One answer.
 
     Args:
-        label: the most probable class.
+        label: the answer; of a task with several labels all of them, joined by `;`.
         probability: of it, calibrated on validation (0..1).
         runner_up: the next one.
         runner_up_probability: of it (0..1).
@@ -71,7 +71,8 @@ class Adapter:
     def __init__(self, package: Package, base: Base | None) -> None:
         self.package = package
         self.base = base
-        self.labels: tuple[str, ...] = tuple(package.manifest.task["labels"])
+        self.task = task_of(package.manifest.task)
+        self.labels: tuple[str, ...] = self.task.labels
         self._lexicon = _lexicon(package)
         self._classifier = None if base is None else _classifier(package).to(base.device)
         self._adapted = None
@@ -118,26 +119,30 @@ class Adapter:
         parts = ("modules.", "reader.", "head.", "lexicon.weight", "lexicon.bias")
         return sum(t.numel() for n, t in self.package.tensors.items() if n.startswith(parts))
 
-    def predict(self, texts: str | Iterable[str], target_precision: float | None = None) -> list[Prediction]:
+    def predict(
+        self, texts: str | Iterable[str | tuple[str, str]], target_precision: float | None = None
+    ) -> list[Prediction]:
         """Answer for each text.
 
         Args:
-            texts: one, or a list, an array or a column of them.
+            texts: one, or a list, an array or a column of them; of pairs of texts, where it was trained on pairs.
             target_precision: that answers shall have which need no review (0..1); None takes the one of training.
         """
-        texts = [texts] if isinstance(texts, str) else list(texts)
+        texts = [texts] if isinstance(texts, str) else [t if isinstance(t, str) else pair(*t) for t in texts]
         if not texts:
             return []
         review = self.manifest.review
         threshold = review.rule(target_precision).threshold if review else math.inf
-        best = torch.from_numpy(self.scores(texts)).softmax(-1).topk(2)
+        found = self.task.answers(torch.from_numpy(self.scores(texts)))
+        answers = (self.task.names(found.best), found.probability.tolist())
+        following = (self.task.names(found.runner_up), found.runner_up_probability.tolist())
         return [
-            Prediction(self.labels[first], p, self.labels[second], q, needs_review=p < threshold - _ROUNDING)
-            for (first, second), (p, q) in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+            Prediction(label, p, other, q, needs_review=p < threshold - _ROUNDING)
+            for label, p, other, q in zip(*answers, *following, strict=True)
         ]
 
     def scores(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Calibrated logits, (N, C), in the order of `labels`; their softmax is the probability."""
+        """Calibrated logits, (N, C), in the order of `labels`; the task makes answers and probabilities of them."""
         return self._scores(texts) / np.float32(self.manifest.head.temperature)
 
     def _scores(self, texts: Sequence[str]) -> NDArray[np.float32]:
@@ -147,7 +152,7 @@ class Adapter:
             words = torch.from_numpy(self._lexicon.scores([clip(t, max_length) for t in texts]))
             if self._classifier is None:
                 return words.numpy()
-            return mix(self._state_scores(texts, max_length), words, head.words_share).numpy()
+            return self.task.mix(self._state_scores(texts, max_length), words, head.words_share).numpy()
         return self._state_scores(texts, max_length).numpy()
 
     def save(self, folder: str | Path) -> None:
@@ -182,11 +187,6 @@ class Adapter:
             found = run_states(self.base.model, self.base.anatomy, batch, seen, states)
         logits: Tensor = self._classifier(self._classifier.read(torch.stack([found[s] for s in states]), mask))
         return logits
-
-
-def mix(states: Tensor, words: Tensor, words_share: float) -> Tensor:
-    """Join the scores of states and words: a weighted mean of their log-probabilities, (N, C)."""
-    return (1 - words_share) * functional.log_softmax(states, -1) + words_share * functional.log_softmax(words, -1)
 
 
 def _classifier(package: Package) -> Classifier:

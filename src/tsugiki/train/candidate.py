@@ -16,18 +16,18 @@ class Candidate:
 
     Args:
         variant: `words`, `head`, `head + words`, `readout`, `suffix b/e`, ...
-        score: accuracy on validation (0..1); NaN where no row was held out.
-        loss: cross-entropy there.
+        score: on validation (0..1); NaN where no row was held out.
+        loss: mean loss there.
         train_s: its own seconds; the cache, which all share, is not counted here.
         predicted_s: what its first steps foretold; 0 where nothing was stepped.
         num_trainable: trained parameters in use.
-        curve: (own seconds, accuracy on validation).
+        curve: (own seconds, score on validation).
         placement: of its modules.
         head: what reads states and words.
         tensors: all trained tensors, named as in a package.
         logits: of the validation rows, (M, C).
         start: what modules and readers start from, where this is the fitted head.
-        gap: accuracy on training rows less that on validation (0..1), where this is the fitted head.
+        gap: score on training rows less that on validation (0..1), where this is the fitted head.
     """
 
     variant: str

@@ -30,10 +30,10 @@ class Position:
         batch: batches of the next epoch that are done.
         step: steps that are done.
         train_s: seconds of training, validation not counted.
-        best_score: best accuracy on validation (0..1).
-        best_loss: cross-entropy of that epoch.
+        best_score: best score on validation (0..1).
+        best_loss: mean loss of that epoch.
         epochs_without_gain: since one that was better than those before it, the start left out.
-        curve: (train_s, accuracy) after each epoch, the start included.
+        curve: (train_s, score) after each epoch, the start included.
         best: parameters of the best epoch.
     """
 

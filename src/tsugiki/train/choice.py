@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+from tsugiki.tasks.task import Task
 from tsugiki.train.candidate import Candidate
 
 # A dearer candidate has to gain this many standard errors of the paired difference.
@@ -17,27 +17,28 @@ _STANDARD_ERRORS = 0.5
 _TEMPERATURES = torch.logspace(-1, 0.6, 30)
 
 
-def best_of(candidates: Sequence[Candidate], classes: Tensor) -> Candidate:
+def best_of(candidates: Sequence[Candidate], task: Task, targets: Tensor) -> Candidate:
     """The winner of a race.
 
     Args:
         candidates: from the cheapest to the dearest, with their logits of the validation rows.
-        classes: of these rows, (M,); -1 where training lacks the class, which tells nothing about the candidates.
+        task: of the run.
+        targets: of these rows; those that training knows nothing of tell nothing about the candidates.
     """
-    known = classes >= 0
+    known = task.known(targets)
     leader = candidates[0]
     if not known.any():
         return leader
-    least = _losses(leader.logits[known], classes[known])
+    least = _losses(task, leader.logits[known], targets[known])
     for candidate in candidates[1:]:
-        losses = _losses(candidate.logits[known], classes[known])
+        losses = _losses(task, candidate.logits[known], targets[known])
         gain = least - losses
         if gain.mean() > _STANDARD_ERRORS * gain.std(correction=0) / len(gain) ** 0.5:
             leader, least = candidate, losses
     return leader
 
 
-def _losses(logits: Tensor, classes: Tensor) -> Tensor:
-    """Cross-entropy of each row at the temperature with the least mean, (M,)."""
-    tried = [functional.cross_entropy(logits * t, classes, reduction="none") for t in _TEMPERATURES]
+def _losses(task: Task, logits: Tensor, targets: Tensor) -> Tensor:
+    """Loss of each row at the temperature with the least mean, (M,)."""
+    tried = [task.losses(logits * t, targets) for t in _TEMPERATURES]
     return min(tried, key=lambda losses: float(losses.mean()))

@@ -113,12 +113,15 @@ class Config(Spec):
     cache: CacheSettings = CacheSettings()
 
 
-def read_config(path: Path | None = None, settings: Mapping[str, Any] | None = None) -> Config:
+def read_config(
+    path: Path | None = None, settings: Mapping[str, Any] | None = None, usual: Mapping[str, Any] | None = None
+) -> Config:
     """Read a TOML file and put single settings over it.
 
     Args:
         path: of the file; None starts from the defaults.
         settings: values by dotted key, such as `{"train.max_rows": 2000}`; strings are read as TOML where they can be.
+        usual: values of sections that hold where neither says another.
 
     Raises:
         MissingError: the file is not there.
@@ -132,9 +135,20 @@ def read_config(path: Path | None = None, settings: Mapping[str, Any] | None = N
             raise MissingError("config.missing", path=path) from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError("config.not_toml", path=path, reason=error) from error
+    values = _over(usual or {}, values)
     for key, value in (settings or {}).items():
         _put(values, key.split("."), _literal(value))
     return parse(Config, values, where=str(path or "config"))
+
+
+def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Sections of one put over those of the other, setting by setting; what is chosen by `kind` is taken whole."""
+    joined = dict(below)
+    for key, value in above.items():
+        under = joined.get(key)
+        sections = isinstance(under, Mapping) and isinstance(value, Mapping) and "kind" not in value
+        joined[key] = _over(under, value) if sections else value
+    return joined
 
 
 def _put(values: dict[str, Any], path: list[str], value: Any) -> None:

@@ -1,6 +1,6 @@
 """The head before any training: a regularised logistic regression on pooled states.
 
-Multinomial cross-entropy with an L2 penalty on standardised features, solved by L-BFGS for a falling series of
+The task's loss (cross-entropy) with an L2 penalty on standardised features, solved by L-BFGS for a falling series of
 penalties, each started from the one before; the penalty is chosen on validation. An over-fitted head would leave the
 modules behind it without a gradient, so the choice matters beyond the head's own score.
 """
@@ -10,6 +10,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from tsugiki.tasks.task import Task
 
 # Largest first, in units of the mean loss; on five sets the best lay between the second and the last.
 PENALTIES = (1e-3, 3e-4, 1e-4, 3e-5, 1e-5, 3e-6)
@@ -35,14 +37,14 @@ class LinearHead:
 
 
 def fit_path(
-    features: Tensor, labels: Tensor, num_classes: int, penalties: tuple[float, ...] = PENALTIES, max_iter: int = 30
+    features: Tensor, targets: Tensor, task: Task, penalties: tuple[float, ...] = PENALTIES, max_iter: int = 30
 ) -> list[LinearHead]:
     """Fit a head for each penalty.
 
     Args:
         features: of the training rows, (N, F), float32.
-        labels: class of each row, (N,), int64.
-        num_classes: C.
+        targets: of these rows.
+        task: whose losses are minimised.
         penalties: in the order in which they are fitted, largest first.
         max_iter: steps of L-BFGS for each penalty.
 
@@ -54,32 +56,28 @@ def fit_path(
     x = (features - mean) / scale
     # All features move together when their number grows; the penalty should mean the same for any number.
     x = x / x.shape[1] ** 0.5
-    weight = torch.zeros(num_classes, x.shape[1], requires_grad=True)
-    counts = torch.bincount(labels, minlength=num_classes).float()
-    bias = ((counts + 0.5) / (counts + 0.5).sum()).log().requires_grad_()
+    weight = torch.zeros(len(task.labels), x.shape[1], requires_grad=True)
+    bias = task.prior(targets).requires_grad_()
     heads = []
     for penalty in penalties:
-        _minimise(x, labels, weight, bias, penalty, max_iter)
+        _minimise(x, targets, task, weight, bias, penalty, max_iter)
         w = weight.detach() / (scale * x.shape[1] ** 0.5)
         heads.append(LinearHead(w, bias.detach() - w @ mean, penalty))
     return heads
 
 
-def _minimise(x: Tensor, labels: Tensor, weight: Tensor, bias: Tensor, penalty: float, max_iter: int) -> None:
+def _minimise(
+    x: Tensor, targets: Tensor, task: Task, weight: Tensor, bias: Tensor, penalty: float, max_iter: int
+) -> None:
     optimiser = torch.optim.LBFGS(
         [weight, bias], max_iter=max_iter, history_size=10, tolerance_change=1e-6, line_search_fn="strong_wolfe"
     )
-    rows = torch.arange(len(labels))
 
     def loss() -> Tensor:
-        # Written out: autograd would keep and copy (N, C) several times.
         with torch.no_grad():
-            logits = functional.linear(x, weight, bias)
-            normed = logits.log_softmax(-1)
-            value = -normed[rows, labels].mean() + 0.5 * penalty * weight.square().sum()
-            slope = normed.exp()
-            slope[rows, labels] -= 1.0
-            slope /= len(labels)
+            losses, slope = task.slope(functional.linear(x, weight, bias), targets)
+            value = losses.mean() + 0.5 * penalty * weight.square().sum()
+            slope /= len(x)
             weight.grad = slope.T @ x + penalty * weight
             bias.grad = slope.sum(0)
         return value

@@ -9,10 +9,9 @@ from torch import Tensor
 
 from tsugiki.data.lexicon import STRENGTHS, Lexicon
 from tsugiki.manifest import HeadFacts, Placement
-from tsugiki.tasks.adapter import mix
 from tsugiki.train.candidate import Candidate
 from tsugiki.train.head import PENALTIES, fit_path
-from tsugiki.train.loop import Labelled, accuracy_and_loss
+from tsugiki.train.loop import Labelled
 
 T = TypeVar("T")
 
@@ -27,16 +26,16 @@ def features_of(rows: Labelled, states: Sequence[int]) -> Tensor:
     return rows.rows.pooled[:, list(states)].flatten(1).float()
 
 
-def head_candidate(train: Labelled, held: Labelled, num_classes: int, states: tuple[int, ...]) -> Candidate:
+def head_candidate(train: Labelled, held: Labelled, states: tuple[int, ...]) -> Candidate:
     """Fit the head on states for a series of penalties and keep the best on validation.
 
     Modules start from the head of the largest penalty, not from the best one: behind a head that fits its rows closely
     little gradient is left for them. `explanation/measurements` has the figures.
     """
-    began = time.perf_counter()
-    heads = fit_path(features_of(train, states), train.classes, num_classes, PENALTIES)
+    began, measure = time.perf_counter(), train.task.measure
+    heads = fit_path(features_of(train, states), train.targets, train.task, PENALTIES)
     spent = time.perf_counter() - began
-    tried = [(accuracy_and_loss(head.scores(features_of(held, states)), held.classes), head) for head in heads]
+    tried = [(measure(head.scores(features_of(held, states)), held.targets), head) for head in heads]
     (score, loss), head = max(tried, key=lambda pair: (pair[0][0], -pair[0][1])) if len(held.rows) else middle(tried)
     return Candidate(
         variant="head",
@@ -51,21 +50,21 @@ def head_candidate(train: Labelled, held: Labelled, num_classes: int, states: tu
         tensors={"head.weight": head.weight, "head.bias": head.bias},
         logits=head.scores(features_of(held, states)),
         start=heads[0],
-        gap=accuracy_and_loss(head.scores(features_of(train, states)), train.classes)[0] - score,
+        gap=measure(head.scores(features_of(train, states)), train.targets)[0] - score,
     )
 
 
 def words_candidate(
-    texts: Sequence[str], train: Labelled, held_texts: Sequence[str], held: Labelled, num_classes: int, seed: int
+    texts: Sequence[str], train: Labelled, held_texts: Sequence[str], held: Labelled, seed: int
 ) -> Candidate:
     """Fit the words alone: strengths rise until validation falls, and the margins are sharpened to fit it best."""
-    began, validating = time.perf_counter(), 0.0
+    began, validating, task = time.perf_counter(), 0.0, train.task
     best: tuple[tuple[float, float], float, Lexicon, Tensor] | None = None
     strengths = STRENGTHS if held_texts else (middle(STRENGTHS),)
-    for lexicon in Lexicon.path(texts, train.classes.tolist(), num_classes, strengths, seed=seed):
+    for lexicon in Lexicon.path(texts, task.indicator(train.targets).numpy(), strengths, seed=seed):
         stopped = time.perf_counter()
         margins = torch.from_numpy(lexicon.scores(held_texts))
-        measured = [(accuracy_and_loss(margins * sharp, held.classes), sharp) for sharp in _SHARPNESS]
+        measured = [(task.measure(margins * sharp, held.targets), sharp) for sharp in _SHARPNESS]
         (score, loss), sharp = min(measured, key=lambda m: m[0][1]) if held_texts else middle(measured)
         validating += time.perf_counter() - stopped
         if best is not None and (score, -loss) <= best[0]:
@@ -93,7 +92,8 @@ def words_candidate(
 
 def joined(candidate: Candidate, words: Candidate, held: Labelled) -> Candidate | None:
     """A candidate with the words beside it, where validation gains by that."""
-    tried = [(accuracy_and_loss(mix(candidate.logits, words.logits, share), held.classes), share) for share in _SHARES]
+    mix = held.task.mix
+    tried = [(held.task.measure(mix(candidate.logits, words.logits, share), held.targets), share) for share in _SHARES]
     (score, loss), share = max(tried, key=lambda pair: (pair[0][0], -pair[0][1]))
     if score <= max(candidate.score, words.score):
         return None

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 import torch
 from accelerate import Accelerator
 from torch import Tensor
-from torch.nn import functional
 from torch.optim.lr_scheduler import LambdaLR
 
 from tsugiki.base.prefix_cache import CachedRows
 from tsugiki.data.batches import length_batches
 from tsugiki.errors import TrainingError
 from tsugiki.progress import progress
+from tsugiki.tasks.task import Task
 from tsugiki.train.checkpoint import Checkpoint, Position
 from tsugiki.train.config import TrainSettings
 from tsugiki.train.scion import Scion
@@ -30,10 +30,11 @@ _FAR = 0.05
 
 @dataclass(frozen=True)
 class Labelled:
-    """Rows with their states and the class of each, (N,) int64."""
+    """Rows with their states, and what is to be answered to each, as targets of the task."""
 
     rows: CachedRows
-    classes: Tensor
+    targets: Tensor
+    task: Task
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,9 @@ class Fit:
     """How a run went.
 
     Args:
-        score: best accuracy on validation (0..1).
-        loss: cross-entropy there, which decides between equal scores.
-        curve: (seconds of training, accuracy on validation) after each epoch; validation passes are not counted.
+        score: best score on validation (0..1).
+        loss: mean loss there, which decides between equal scores.
+        curve: (seconds of training, score on validation) after each epoch; validation passes are not counted.
         train_s: seconds of training.
         predicted_s: what the first steps foretold for the epochs that were run.
     """
@@ -74,7 +75,7 @@ def fit(
         settings: of the run.
         checkpoint: where the run is kept, and where it goes on from.
         label: of the progress bar and the trackers.
-        to_beat: accuracy of another run; one that is five points behind it after half of its epochs is given up.
+        to_beat: score of another run; one that is five points behind it after half of its epochs is given up.
         began: when the making of the scion began, on the clock of `time.perf_counter`; None: now.
 
     Raises:
@@ -137,7 +138,7 @@ def fit(
             score, held_loss = evaluate(scion, held)
             at = at.scored(score, held_loss, scion)
             if settings.trackers:
-                accelerator.log({f"{label}/accuracy": score, f"{label}/loss": held_loss}, step=at.step)
+                accelerator.log({f"{label}/score": score, f"{label}/loss": held_loss}, step=at.step)
             hopeless = 2 * at.epoch >= settings.epochs and at.best_score < to_beat - _FAR
             if hopeless or at.epochs_without_gain >= settings.patience:
                 break
@@ -157,16 +158,8 @@ def scores(scion: Scion, rows: CachedRows) -> Tensor:
 
 
 def evaluate(scion: Scion, held: Labelled) -> tuple[float, float]:
-    """Accuracy (0..1) and mean cross-entropy."""
-    return accuracy_and_loss(scores(scion, held.rows), held.classes)
-
-
-def accuracy_and_loss(logits: Tensor, classes: Tensor) -> tuple[float, float]:
-    """Accuracy (0..1) and mean cross-entropy; a row of a class that training lacks (-1) counts as wrong."""
-    right = (logits.argmax(-1) == classes).float().mean()
-    known = classes >= 0
-    loss = functional.cross_entropy(logits[known], classes[known]) if known.any() else torch.tensor(math.inf)
-    return float(right), float(loss)
+    """Score (0..1) and mean loss."""
+    return held.task.measure(scores(scion, held.rows), held.targets)
 
 
 def _step(
@@ -185,9 +178,9 @@ def _step(
     generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + step * world + rank)
     scion.set_training(settings.module_dropout, generator)
     logits = model(train.rows, own)
-    targets = train.classes[own].to(logits.device)
+    targets = train.targets[own].to(logits.device)
     # Processes average their gradients; the mean over the whole batch is wanted.
-    loss = functional.cross_entropy(logits, targets, reduction="sum") * (weight * world / len(batch))
+    loss = train.task.losses(logits, targets).sum() * (weight * world / len(batch))
     accelerator.backward(loss)
 
 

@@ -14,6 +14,7 @@ from tsugiki.data.rows import Rows
 from tsugiki.data.texts import NORMALISED
 from tsugiki.manifest import BaseFacts, DataFacts, Manifest
 from tsugiki.tasks.adapter import Adapter
+from tsugiki.tasks.task import Task
 from tsugiki.train.calibration import review_of, temperature_of
 from tsugiki.train.candidate import Candidate
 from tsugiki.train.config import Config
@@ -27,28 +28,32 @@ class Packer:
     Args:
         config: of the run.
         base: the base.
-        labels: classes, in the order of the scores.
+        task: what is answered, before anything is chosen on validation.
         max_length: tokens per row.
         rows: training rows.
         train: their states.
         held: states of the validation rows.
+        parent: package that it goes on from.
     """
 
     config: Config
     base: Base
-    labels: tuple[str, ...]
+    task: Task
     max_length: int
     rows: Rows
     train: Labelled
     held: Labelled
+    parent: Package | None = None
 
     def adapter(self, candidate: Candidate, rivals: Sequence[Candidate], seconds: Mapping[str, float]) -> Adapter:
         """A candidate ready to answer; its package can be saved."""
         tensors = candidate.tensors | {f"statistics.{k}": v for k, v in self._statistics(candidate).items()}
-        classes = self.held.classes
-        temperature = temperature_of(candidate.logits, classes)
-        review = review_of(candidate.logits / temperature, classes, self.config.train.target_precision)
-        manifest = self._manifest(candidate, rivals, seconds)
+        targets = self.held.targets
+        temperature = temperature_of(self.task, candidate.logits, targets)
+        calibrated = candidate.logits / temperature
+        task = self.task.fitted(calibrated, targets)
+        review = review_of(task, calibrated, targets, self.config.train.target_precision)
+        manifest = self._manifest(task, candidate, rivals, seconds)
         head = manifest.head.model_copy(update={"temperature": temperature})
         package = Package(manifest.model_copy(update={"head": head, "review": review}), tensors, digest="")
         return Adapter(package, self.base if candidate.placement.exit else None)
@@ -61,20 +66,17 @@ class Packer:
         top = self.train.rows.pooled.shape[1] - 1
         described = [layer for layer in layers if layer <= top]
         pooled, held = self.train.rows.pooled, self.held.rows.pooled
-        return statistics_of(self.base.digest, pooled, self.train.classes, held, len(self.labels), described)
+        return statistics_of(self.base.digest, pooled, self.task.indicator(self.train.targets), held, described)
 
-    def _manifest(self, candidate: Candidate, rivals: Sequence[Candidate], seconds: Mapping[str, float]) -> Manifest:
-        counts = self.train.classes.bincount(minlength=len(self.labels)).tolist()
+    def _manifest(
+        self, task: Task, candidate: Candidate, rivals: Sequence[Candidate], seconds: Mapping[str, float]
+    ) -> Manifest:
+        counts = self.task.indicator(self.train.targets).sum(0).long().tolist()
         config = self.config
         return Manifest(
             name=config.name or "",
             tsugiki_version=version("tsugiki"),
-            task={
-                "kind": "classify",
-                "labels": list(self.labels),
-                "max_length": self.max_length,
-                "normalised": NORMALISED,
-            },
+            task={**task.settings(), "max_length": self.max_length, "normalised": NORMALISED},
             base=BaseFacts(
                 name=self.base.name,
                 architecture=type(self.base.model).__name__,
@@ -90,10 +92,10 @@ class Packer:
             data=DataFacts(
                 rows_digest=self.rows.digest(),
                 num_train=len(self.rows),
-                num_validation=len(self.held.classes),
-                class_counts=dict(zip(self.labels, counts, strict=True)),
+                num_validation=len(self.held.targets),
+                class_counts=dict(zip(task.labels, counts, strict=True)),
             ),
-            metrics=({} if math.isnan(candidate.score) else {"validation_accuracy": round(candidate.score, 4)})
+            metrics=({} if math.isnan(candidate.score) else {"validation_score": round(candidate.score, 4)})
             | {
                 "total_train_s": round(seconds["total"], 3),
                 "cache_s": round(seconds["cache"], 3),
@@ -103,4 +105,5 @@ class Packer:
             candidates=tuple(rival.facts() for rival in rivals),
             licence=config.licence,
             usage_terms=config.usage_terms,
+            parents=(self.parent.digest,) if self.parent else (),
         )

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tsugiki.adapt.adapted import AdaptedModel
 from tsugiki.adapt.classifier import Classifier
+from tsugiki.adapt.package import part
 from tsugiki.base.model import Base
 from tsugiki.manifest import HeadFacts, ModuleFacts, Placement
 from tsugiki.placement.plan import Plan
@@ -30,7 +31,6 @@ class Track:
         base: the base.
         train: training rows.
         held: validation rows.
-        num_classes: C.
         settings: of each run.
         folder: where results and checkpoints are kept until the race is over.
     """
@@ -38,7 +38,6 @@ class Track:
     base: Base
     train: Labelled
     held: Labelled
-    num_classes: int
     settings: TrainSettings
     folder: Path
 
@@ -48,7 +47,7 @@ class Track:
         Args:
             plan: what to train.
             start: a fitted head on the same states, to start from where the plan is warm.
-            to_beat: accuracy of the leader; a plan that falls far behind is given up.
+            to_beat: score of the leader; a plan that falls far behind is given up.
         """
         name = plan.variant.replace("/", "-").replace(" ", "-")
         done = self.folder / f"{name}.done.safetensors"
@@ -61,7 +60,9 @@ class Track:
     ) -> tuple[dict[str, str], dict[str, Tensor]]:
         began = time.perf_counter()
         adapted = AdaptedModel(self.base.model, self.base.anatomy)
-        scion = Scion(adapted, plan.grafts, self.classifier(plan, start), self.settings.seed).to(self.base.device)
+        modules = part(plan.params, "modules")
+        scion = Scion(adapted, plan.grafts, self.classifier(plan, start), self.settings.seed, modules)
+        scion = scion.to(self.base.device)
         try:
             result = fit(scion, self.train, self.held, self.settings, checkpoint, plan.variant, to_beat, began)
             logits = scores(scion, self.held.rows)
@@ -78,16 +79,18 @@ class Track:
         return header, content
 
     def classifier(self, plan: Plan, start: LinearHead | None) -> Classifier:
-        """Reader and head to start from: the fitted head where the plan is warm, else zeros."""
+        """Reader and head to start from: those of the plan, the fitted head where it is warm, else zeros."""
         features = features_of(self.train, plan.states)
         mean, scale = features.mean(0), features.std(0, correction=0).clamp(min=1e-6)
-        if plan.warm and start is not None:
+        if plan.params:
+            weight, bias = plan.params["head.weight"], plan.params["head.bias"]
+        elif plan.warm and start is not None:
             weight, bias = start.weight, start.bias
         else:
-            counts = torch.bincount(self.train.classes, minlength=self.num_classes).float() + 0.5
-            weight, bias = torch.zeros(self.num_classes, features.shape[1]), (counts / counts.sum()).log()
+            task = self.train.task
+            weight, bias = torch.zeros(len(task.labels), features.shape[1]), task.prior(self.train.targets)
         reader = plan.reader
-        params = reader.init(len(plan.states), self.base.width)
+        params = part(plan.params, "reader") or reader.init(len(plan.states), self.base.width)
         return Classifier(plan.states, reader, params, weight, bias, mean, scale)
 
     def _candidate(self, plan: Plan, result: Fit, tensors: dict[str, Tensor]) -> Candidate:

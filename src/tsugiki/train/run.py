@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
-
+from tsugiki.adapt.package import Package, check_base
 from tsugiki.base.legible import require_legible
 from tsugiki.base.model import Base, load_base
 from tsugiki.base.prefix_cache import PrefixCache
@@ -20,9 +19,11 @@ from tsugiki.i18n import notify, text, warn
 from tsugiki.placement.plan import STRATEGIES, Plan, head_states
 from tsugiki.spec import digest
 from tsugiki.tasks.adapter import Adapter
+from tsugiki.tasks.task import Task, task_for
 from tsugiki.train.candidate import Candidate
 from tsugiki.train.choice import best_of
 from tsugiki.train.config import Config
+from tsugiki.train.continued import continued, with_labels_of
 from tsugiki.train.folder import run_folder
 from tsugiki.train.heads import head_candidate, joined, words_candidate
 from tsugiki.train.loop import Labelled
@@ -44,7 +45,7 @@ class Trained:
         adapter: the best candidate, ready to answer.
         candidates: all that were tried, in the order in which they ran.
         seconds: `cache`, each candidate by variant, and `total`; validation passes are not counted.
-        curve: (seconds since the start, best accuracy on validation so far, but not above that of the winner, which
+        curve: (seconds since the start, best score on validation so far, but not above that of the winner, which
             is chosen by another measure); cache, head and every candidate count.
         verdict: what was enough, as a sentence.
         packer: makes any candidate an adapter.
@@ -79,12 +80,13 @@ class Trained:
         return self.packer.adapter(candidate, self.candidates, self.seconds)
 
 
-def train_adapter(splits: Splits, config: Config) -> Trained:
-    """Train an adapter for classification.
+def train_adapter(splits: Splits, config: Config, parent: Package | None = None) -> Trained:
+    """Train an adapter.
 
     Args:
         splits: rows; validation is split off where there is none.
         config: all settings.
+        parent: package to go on from, whose labels stay and whose placement is kept.
 
     Raises:
         RowsError: the rows cannot be learnt from.
@@ -92,27 +94,35 @@ def train_adapter(splits: Splits, config: Config) -> Trained:
         BaseModelError: the base cannot be grafted on.
         ConfigError: placement and base do not fit, or a tracker is not installed.
         TrainingError: the loss is not a number.
+        PackageError: the package to go on from is of another base.
     """
     require_trackers(config.train.trackers)
     require_learnable(splits)
     for finding in check(splits):
         warn(finding.code, **finding.facts)
     train, held = _sampled(splits, config)
+    task = task_for(train, config.data)
+    if parent is not None:
+        task = with_labels_of(parent, task, train)
+    # What was found out is kept, so that rows to be evaluated are read alike.
+    config = config.model_copy(update={"data": config.data.model_copy(update={"task": task.kind})})
     base = open_base(config)
-    plans = _plans(base, config)
+    if parent is not None:
+        check_base(parent, base)
+    plans = _plans(base, config) if parent is None else continued(parent, task)
     if not len(held):
         warn("train.no_validation")
         plans = []
-    packer = _packer(train, held, base, plans, config)
+    packer = _packer(task, train, held, base, plans, config, parent)
     candidates: list[Candidate] = []
-    with run_folder(_key(train, held, base, config)) as folder:
+    with run_folder(_key(train, held, base, config, parent)) as folder:
         for candidate in _race(packer, held, plans, folder):
             candidates.append(candidate)
             notify("train.candidate", variant=candidate.variant, score=100 * candidate.score, seconds=candidate.train_s)
             if candidate.score >= _ENOUGH:
                 break
         seconds = _seconds(candidates, packer.train.rows.cache_s)
-        winner = best_of(candidates, packer.held.classes)
+        winner = best_of(candidates, task, packer.held.targets)
         adapter = packer.adapter(winner, candidates, seconds)
     curve = _curve(candidates, seconds["cache"], winner.score)
     return Trained(adapter, candidates, seconds, curve, _verdict(winner, candidates), packer)
@@ -130,11 +140,11 @@ def _sampled(splits: Splits, config: Config) -> tuple[Rows, Rows]:
     assert train is not None and train.labels is not None
     wanted = config.train.max_rows
     if wanted is not None and wanted < len(train):
-        few = train.take(subsample(train.labels, wanted, config.train.seed))
+        few = train.take(subsample(train.strata, wanted, config.train.seed))
         if len(set(few.labels or ())) < 2:
-            raise ConfigError("train.max_rows", found=wanted, classes=len(set(train.labels)))
+            raise ConfigError("train.max_rows", found=wanted, classes=len(train.classes))
         train = few
-    return train, splits.validation or Rows((), ())
+    return train, splits.validation or Rows((), (), train.several)
 
 
 def _plans(base: Base, config: Config) -> list[Plan]:
@@ -143,11 +153,10 @@ def _plans(base: Base, config: Config) -> list[Plan]:
     return strategy.plans(base.anatomy)
 
 
-def _packer(train: Rows, held: Rows, base: Base, plans: list[Plan], config: Config) -> Packer:
+def _packer(
+    task: Task, train: Rows, held: Rows, base: Base, plans: list[Plan], config: Config, parent: Package | None
+) -> Packer:
     """Cache what the plans need; the clock holds the training rows, since validation passes are not counted."""
-    assert train.labels is not None and held.labels is not None
-    labels = tuple(sorted(set(train.labels)))
-    number = {label: index for index, label in enumerate(labels)}
     max_length = min(config.data.max_length or MAX_LENGTH, base.max_length)
     require_legible(base, train.texts, max_length, force=config.data.illegible == "warn")
     cache = PrefixCache(base, max_length, config.cache)
@@ -157,14 +166,13 @@ def _packer(train: Rows, held: Rows, base: Base, plans: list[Plan], config: Conf
     wanted = {state for plan in kept for state in _tokens_needed(plan)}
 
     def states(rows: Rows) -> Labelled:
-        classes = torch.tensor([number.get(label, -1) for label in rows.labels or ()], dtype=torch.int64)
-        return Labelled(cache.rows(rows.texts, wanted, top), classes)
+        return Labelled(cache.rows(rows.texts, wanted, top), task.targets(rows.labels or ()), task)
 
     learnt = states(train)
     cut = sum(length == max_length for length in learnt.rows.lengths)
     if cut:
         warn("train.cut", rows=cut, max_length=max_length)
-    return Packer(config, base, labels, max_length, train, learnt, states(held))
+    return Packer(config, base, task, max_length, train, learnt, states(held), parent)
 
 
 def _tokens_needed(plan: Plan) -> tuple[int, ...]:
@@ -174,28 +182,30 @@ def _tokens_needed(plan: Plan) -> tuple[int, ...]:
     return (boundary,) if boundary else ()
 
 
-def _key(train: Rows, held: Rows, base: Base, config: Config) -> str:
-    """What decides the outcome: the same settings, rows and base find a run again that was killed."""
+def _key(train: Rows, held: Rows, base: Base, config: Config, parent: Package | None) -> str:
+    """What decides the outcome: the same settings, rows, base and parent find a run again that was killed."""
     settings = config.model_dump(mode="json", exclude={"name", "licence", "usage_terms", "cache"})
-    return digest([settings, train.digest(), held.digest(), base.digest, str(base.dtype)])[:16]
+    return digest([settings, train.digest(), held.digest(), base.digest, str(base.dtype), parent and parent.digest])[
+        :16
+    ]
 
 
 def _race(packer: Packer, held: Rows, plans: list[Plan], folder: Path) -> Iterator[Candidate]:
     """Candidates from the cheapest to the dearest to answer with, each with the words beside it where they help."""
-    train, classes = packer.train, len(packer.labels)
+    train, seed = packer.train, packer.config.train.seed
     exit = packer.config.placement.exit or packer.base.num_layers
     if not len(held):
-        yield head_candidate(train, packer.held, classes, head_states(exit))
+        yield head_candidate(train, packer.held, head_states(exit))
         return
     # As they are clipped when they are answered.
     texts, held_texts = ([clip(text, packer.max_length) for text in rows.texts] for rows in (packer.rows, held))
-    words = words_candidate(texts, train, held_texts, packer.held, classes, packer.config.train.seed)
+    words = words_candidate(texts, train, held_texts, packer.held, seed)
     yield words
-    head = head_candidate(train, packer.held, classes, head_states(exit))
+    head = head_candidate(train, packer.held, head_states(exit))
     yield head
     if both := joined(head, words, packer.held):
         yield both
-    track = Track(packer.base, train, packer.held, classes, packer.config.train, folder)
+    track = Track(packer.base, train, packer.held, packer.config.train, folder)
     leader = max(head.score, words.score)
     for plan in plans:
         if not plan.warm and head.gap < _UNCLEAR:

@@ -1,6 +1,6 @@
 """What one run trains: modules over a boundary, a reader and a head, fed from the prefix cache."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -25,14 +25,22 @@ class Scion(nn.Module):
         grafts: the modules; empty where only states are read.
         classifier: reader and head.
         seed: of fresh modules.
+        params: of modules that go on, by `LAYER.SITE.PARAMETER`; empty for fresh ones.
     """
 
-    def __init__(self, adapted: AdaptedModel, grafts: Sequence[Graft], classifier: Classifier, seed: int) -> None:
+    def __init__(
+        self,
+        adapted: AdaptedModel,
+        grafts: Sequence[Graft],
+        classifier: Classifier,
+        seed: int,
+        params: Mapping[str, Tensor] | None = None,
+    ) -> None:
         super().__init__()
         self.grafts = tuple(grafts)
         self.classifier = classifier
         self._adapted = adapted
-        adapted.attach(NAME, self.grafts, seed=seed)
+        adapted.attach(NAME, self.grafts, params or None, seed=seed)
         self.banks = nn.ModuleList(adapted.banks[key] for key in sorted({(g.layer, g.site) for g in grafts}))
         for parameter in self.parameters():
             parameter.requires_grad_(True)

@@ -13,9 +13,12 @@ from tsugiki.cli.options import (
     ForceOption,
     LabelOption,
     OutOption,
+    PairOption,
+    PrecisionOption,
     RowsArgument,
     SettingsOption,
     SheetOption,
+    TaskOption,
     TextOption,
     settings_of,
 )
@@ -35,9 +38,12 @@ def run(
     seeds: Annotated[int, typer.Option("--seeds", metavar="NUMBER", min=1)] = 3,
     base: BaseOption = None,
     text: TextOption = None,
+    pair: PairOption = None,
+    task: TaskOption = None,
     label: LabelOption = None,
     sheet: SheetOption = None,
     encoding: EncodingOption = None,
+    target_precision: PrecisionOption = None,
     force: ForceOption = False,
     config: ConfigOption = None,
     settings: SettingsOption = None,
@@ -50,8 +56,9 @@ def run(
     from tsugiki.data.rows import read_splits
     from tsugiki.evaluate.compare import compare
 
-    named = {"text": text, "label": label, "sheet": sheet, "encoding": encoding}
-    chosen = configure(base=base, config=config, settings=settings_of(settings, force=force), **named)
+    named = {"text": text, "pair": pair, "task": task, "label": label, "sheet": sheet, "encoding": encoding}
+    given = settings_of(settings, force=force, target_precision=target_precision)
+    chosen = configure(base=base, config=config, settings=given, **named)
     splits = read_splits(rows, chosen.data)
     names = [name.strip() for name in methods.split(",") if name.strip()]
     comparison = compare(

@@ -55,7 +55,7 @@ def run(out: Annotated[Path, typer.Option("--out", metavar="DIR")] = Path("tsugi
         "out": str(out),
         "training": training.bill(trained),
         "answers": [{"text": t, **a.to_dict()} for t, a in zip(_TEXTS, answers, strict=True)],
-        "evaluation": {"macro_f1": evaluation.macro_f1, "accuracy": evaluation.accuracy},
+        "evaluation": {"macro_f1": evaluation.macro_f1, evaluation.metric: evaluation.score},
         "comparison": comparing.facts(comparison),
     }
     lines = [f"{a.label}  {a.probability:.2f}  {t}" for t, a in zip(_TEXTS, answers, strict=True)]

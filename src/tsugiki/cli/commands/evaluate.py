@@ -13,11 +13,13 @@ from tsugiki.cli.options import (
     BaseOption,
     EncodingOption,
     LabelOption,
+    PairOption,
     PrecisionOption,
     RowsArgument,
     SheetOption,
     TextOption,
 )
+from tsugiki.errors import ConfigError
 from tsugiki.i18n import text as say
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ def run(
     rows: RowsArgument,
     split: Annotated[str, typer.Option("--split", metavar="SPLIT")] = "test",
     text: TextOption = None,
+    pair: PairOption = None,
     label: LabelOption = None,
     sheet: SheetOption = None,
     encoding: EncodingOption = None,
@@ -50,10 +53,12 @@ def run(
     adapter = load(folder, base)
     found = read_table(rows, split, Reading(sheet=sheet, encoding=encoding))
     known = adapter.reading.fitting(found.columns)
-    labelled = unlabelled(found, known.over(text=text, label=label))
+    labelled = unlabelled(found, known.over(text=text, pair=pair, label=label))
     evaluation = evaluate(adapter, labelled, adapter.manifest.review, target_precision)
     facts = json.loads(evaluation.to_json())
     if picture is not None:
+        if not evaluation.confusion:
+            raise ConfigError("cli.evaluate.no_confusion")
         from tsugiki.report.plots import confusion_picture
 
         confusion_picture(evaluation, picture)
@@ -71,10 +76,19 @@ def page(evaluation: "Evaluation", picture: Path | None = None) -> "RenderableTy
     from rich.console import Group
     from rich.text import Text
 
+    from tsugiki.report.tables import metric_name
+
     columns = [say(f"cli.column.{name}") for name in ("label", "precision", "recall", "f1", "rows")]
     by_class = [(c.label, c.precision, c.recall, c.f1, c.num_rows) for c in evaluation.classes]
-    scores = say("cli.evaluate.scores", f1=evaluation.macro_f1, accuracy=evaluation.accuracy, rows=evaluation.num_rows)
-    notes = [say("cli.evaluate.mixed_up", **worst) for worst in _mixed_up(evaluation)]
+    scores = say(
+        "cli.evaluate.scores",
+        metric=metric_name(evaluation.metric),
+        score=evaluation.score,
+        f1=evaluation.macro_f1,
+        rows=evaluation.num_rows,
+    )
+    notes = [f"{metric_name(name)}: {value:.3f}" for name, value in evaluation.further.items()]
+    notes += [say("cli.evaluate.mixed_up", **worst) for worst in _mixed_up(evaluation)]
     if (found := evaluation.automatic) is not None:
         key = "cli.evaluate.automatic" if found.share else "cli.evaluate.nothing_automatic"
         notes.append(say(key, **{name: 100 * value for name, value in asdict(found).items()}))

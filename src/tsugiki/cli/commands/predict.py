@@ -10,6 +10,7 @@ import typer
 from tsugiki.cli.answer import Answer
 from tsugiki.cli.options import AdapterArgument, BaseOption, EncodingOption, PrecisionOption, SheetOption
 from tsugiki.data.reading import Reading
+from tsugiki.data.texts import pair as paired
 from tsugiki.errors import ConfigError, RowsError
 from tsugiki.i18n import text as say
 from tsugiki.progress import progress
@@ -29,6 +30,7 @@ def run(
     folder: AdapterArgument,
     file: Annotated[str | None, typer.Argument(metavar="FILE")] = None,
     text: Annotated[str | None, typer.Option("--text", metavar="TEXT")] = None,
+    pair: Annotated[str | None, typer.Option("--pair", metavar="TEXT")] = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE")] = None,
     sheet: SheetOption = None,
     encoding: EncodingOption = None,
@@ -37,7 +39,7 @@ def run(
 ) -> Iterator[Answer]:
     """Answer as the texts come, or write a file with all columns and the answers beside them.
 
-    `--text` names a column where there is a file.
+    `--text` and `--pair` name columns where there is a file.
 
     Raises:
         ConfigError: there is nothing to answer, or no file to put beside.
@@ -53,12 +55,13 @@ def run(
         format_of(out, Path(str(file)))
     adapter = load(folder, base)
     if file is None:
-        yield from _answers(adapter, [text or ""], target_precision)
+        single = text or ""
+        yield from _answers(adapter, [single if pair is None else paired(single, pair)], target_precision)
     elif file == "-":
         for lines in _incoming(encoding or "utf-8"):
             yield from _answers(adapter, lines, target_precision)
     else:
-        table, texts = _rows(adapter, file, Reading.of(text=text, sheet=sheet, encoding=encoding))
+        table, texts = _rows(adapter, file, Reading.of(text=text, pair=pair, sheet=sheet, encoding=encoding))
         if out is not None:
             yield _written(adapter, table, texts, out, target_precision)
         else:
@@ -71,7 +74,7 @@ def _rows(adapter: "Adapter", file: str, reading: Reading) -> tuple["Table", lis
 
     table = read_table(file, None, reading)
     chosen = reading if reading.text else adapter.reading.fitting(table.columns)
-    return table, list(unlabelled(table, Reading(text=chosen.text)).texts)
+    return table, list(unlabelled(table, Reading(text=chosen.text, pair=chosen.pair)).texts)
 
 
 def _written(adapter: "Adapter", table: "Table", texts: list[str], out: Path, precision: float | None) -> Answer:

@@ -1,7 +1,10 @@
 """`tsugiki train`: learn from rows and save an adapter."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from tsugiki.cli.answer import Answer, table
 from tsugiki.cli.options import (
@@ -11,18 +14,18 @@ from tsugiki.cli.options import (
     ForceOption,
     LabelOption,
     OutOption,
+    PairOption,
     PrecisionOption,
     RowsArgument,
     SettingsOption,
     SheetOption,
+    TaskOption,
     TextOption,
     settings_of,
 )
 from tsugiki.i18n import text as say
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from rich.console import RenderableType
     from rich.table import Table
 
@@ -36,7 +39,10 @@ def run(
     rows: RowsArgument,
     out: OutOption,
     base: BaseOption = None,
+    parent: Annotated[Path | None, typer.Option("--from", metavar="DIR")] = None,
     text: TextOption = None,
+    pair: PairOption = None,
+    task: TaskOption = None,
     label: LabelOption = None,
     sheet: SheetOption = None,
     encoding: EncodingOption = None,
@@ -48,11 +54,9 @@ def run(
     """Train, save and tell what was tried and what it cost."""
     from tsugiki.api import train_and_report
 
-    named = {"text": text, "label": label, "sheet": sheet, "encoding": encoding}
-    chosen = settings_of(settings, force=force)
-    if target_precision is not None:
-        chosen |= {"train.target_precision": str(target_precision)}
-    trained = train_and_report(rows, base=base, out=out, config=config, settings=chosen, **named)
+    named = {"text": text, "pair": pair, "task": task, "label": label, "sheet": sheet, "encoding": encoding}
+    chosen = settings_of(settings, force=force, target_precision=target_precision)
+    trained = train_and_report(rows, base=base, out=out, parent=parent, config=config, settings=chosen, **named)
     return Answer({"out": str(out), **bill(trained)}, page(trained, out))
 
 
@@ -72,7 +76,7 @@ def bill(trained: "Trained") -> dict[str, object]:
     }
 
 
-def page(trained: "Trained", out: "Path") -> "RenderableType":
+def page(trained: "Trained", out: Path) -> "RenderableType":
     """The same for people, and what to do next."""
     from rich.console import Group
     from rich.text import Text

@@ -23,9 +23,10 @@ class Tfidf(Method):
     def fit(self, job: Job) -> Outcome:
         """Fit for each strength."""
         clock = Clock()
+        indicator = job.task.indicator(job.targets).numpy()
         curve: list[tuple[float, float]] = []
         best: tuple[float, float, Lexicon] | None = None
-        fitted = Lexicon.path(job.train.texts, job.classes, len(job.labels), STRENGTHS, seed=job.seed)
+        fitted = Lexicon.path(job.train.texts, indicator, STRENGTHS, seed=job.seed)
         for strength, lexicon in zip(STRENGTHS, fitted, strict=True):
             seconds = clock.seconds
             with clock.paused():

@@ -46,7 +46,7 @@ class Tsugiki(Method):
             update={
                 "base": job.base,
                 "precision": job.precision,
-                "data": self.config.data.model_copy(update={"max_length": job.max_length}),
+                "data": self.config.data.model_copy(update={"max_length": job.max_length, "task": job.task.kind}),
                 "train": self.config.train.model_copy(update=shared),
             }
         )
