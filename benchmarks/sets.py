@@ -33,15 +33,16 @@ MAX_ROWS, MAX_VALIDATION, MAX_TEST = 2_000, 500, 2_000
 def config(name: str, seed: int) -> Config:
     """Of a set; alike for all methods."""
     settings = {"epochs": EPOCHS, "max_rows": MAX_ROWS, "batch_rows": 16 if name in FOLDED else 32, "seed": seed}
-    return read_config(None, {"train": settings})
+    # One precision on every machine.
+    return read_config(None, {"precision": "fp32", "train": settings})
 
 
-def parts(name: str, data: Path) -> Iterator[tuple[str, Splits]]:
-    """(name, splits) of a set: one, or one for each fold."""
+def parts(name: str, data: Path, max_test: int | None = MAX_TEST) -> Iterator[tuple[str, Splits]]:
+    """(name, splits) of a set, with so many test rows at most: one, or one for each fold."""
     splits = read_splits(data / name)
     if name not in FOLDED:
         splits = with_validation(splits, share=0.15, seed=0)
-        yield name, Splits(splits.train, _at_most(splits.validation, MAX_VALIDATION), _at_most(splits.test, MAX_TEST))
+        yield name, Splits(splits.train, _at_most(splits.validation, MAX_VALIDATION), _at_most(splits.test, max_test))
         return
     rows = _joined(splits)
     assert rows.labels is not None
@@ -56,8 +57,8 @@ def _joined(splits: Splits) -> Rows:
     return Rows(texts, tuple(label for rows in found for label in rows.labels or ()))
 
 
-def _at_most(rows: Rows | None, number: int) -> Rows | None:
-    if rows is None or rows.labels is None or len(rows) <= number:
+def _at_most(rows: Rows | None, number: int | None) -> Rows | None:
+    if rows is None or rows.labels is None or number is None or len(rows) <= number:
         return rows
     return rows.take(subsample(rows.labels, number, 0))
 

@@ -128,7 +128,7 @@ def test_an_adapter_is_called_like_its_folder(monkeypatch, tmp_path):
     names = []
     adapter = SimpleNamespace(save=saved.append)
 
-    def train_adapter(splits, config):
+    def train_adapter(splits, config, parent):
         names.append(config.name)
         return SimpleNamespace(adapter=adapter)
 

@@ -42,17 +42,20 @@ class _TrainingRoom(ModuleType):
         *,
         base: "str | Path | None" = None,
         out: "str | Path | None" = None,
+        parent: "str | Path | None" = None,
         text: "str | Sequence[str] | None" = None,
+        pair: str | None = None,
         label: str | None = None,
+        task: str | None = None,
         sheet: str | None = None,
         encoding: str | None = None,
         config: "str | Path | None" = None,
         settings: "Mapping[str, Any] | None" = None,
     ) -> "Adapter":
         """Train an adapter; `tsugiki.api.train` says what the arguments are."""
-        named = {"text": text, "label": label, "sheet": sheet, "encoding": encoding}
+        named = {"text": text, "pair": pair, "label": label, "task": task, "sheet": sheet, "encoding": encoding}
         adapter: Adapter = import_module("tsugiki.api").train(
-            rows, base=base, out=out, config=config, settings=settings, **named
+            rows, base=base, out=out, parent=parent, config=config, settings=settings, **named
         )
         return adapter
 

@@ -92,4 +92,5 @@ def test_a_tokenizer_without_a_separator_gets_two_lines(base):
         def __call__(self, texts, **_):
             return {"input_ids": [[len(text), text.count("\n")] for text in texts]}
 
-    assert encode(SimpleNamespace(tokenizer=Decoder()), [pair("ab", "c"), "d"], 8) == [[4, 1], [1, 0]]
+    decoder: Any = SimpleNamespace(tokenizer=Decoder())
+    assert encode(decoder, [pair("ab", "c"), "d"], 8) == [[4, 1], [1, 0]]

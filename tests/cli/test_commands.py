@@ -62,13 +62,17 @@ def asked(monkeypatch):
 def test_train_hands_everything_on(tsugiki, asked):
     line = ["--base", "b", "--config", "run.toml", "--set", "train.max_rows=20", "--set", "name=x=y"]
     line += ["--text", "t", "--label", "l", "--sheet", "s", "--encoding", "cp932"]
+    line += ["--pair", "p", "--task", "tag", "--from", "old"]
     assert tsugiki("train", "rows.csv", "--out", "made", *line).code == 0
     assert asked["train"] == {
         "rows": "rows.csv",
         "base": "b",
         "out": Path("made"),
+        "parent": Path("old"),
         "text": "t",
+        "pair": "p",
         "label": "l",
+        "task": "tag",
         "sheet": "s",
         "encoding": "cp932",
         "config": Path("run.toml"),
@@ -199,7 +203,7 @@ def test_predict_takes_the_columns_that_the_adapter_was_trained_on(tsugiki, adap
 
 def test_evaluate_shows_scores_by_class_and_what_is_mixed_up(tsugiki, adapter, rows):
     shown = tsugiki("evaluate", "made", rows).out
-    assert "accuracy 0.500, on 4 rows" in shown
+    assert "accuracy 0.500, macro-F1 0.500, on 4 rows" in shown
     assert "2 x jam was taken for leak." in shown
 
 
@@ -300,6 +304,6 @@ def evaluation(adapter, rows, review=None):
     from tsugiki.evaluate.run import Evaluation
 
     labels = ("leak", "jam")
-    classes = tuple(class_scores(labels, labels, labels))
+    classes = tuple(class_scores(Rows(labels, labels), labels, labels))
     assert isinstance(rows, Rows)
-    return Evaluation(1.0, 1.0, 2, labels, classes, ((1, 0), (0, 1)))
+    return Evaluation(1.0, "accuracy", 1.0, 2, labels, classes, ((1, 0), (0, 1)))

@@ -7,6 +7,7 @@ import pytest
 from tests.support.bases import tiny_base_folder
 from tsugiki.data.rows import Rows
 from tsugiki.evaluate.method import Job
+from tsugiki.tasks.kinds.classify import Classify
 
 _TEXTS = {
     "leak": ("oil leak at pump", "pump leaks oil", "oil leaking at the valve"),
@@ -53,7 +54,7 @@ def job(base_folder, splits):
         train=train,
         validation=validation,
         test=test,
-        task={"kind": "classify", "labels": ("heat", "leak", "noise")},
+        task=Classify(labels=("heat", "leak", "noise")),
         base=str(base_folder),
         epochs=2,
     )

@@ -11,6 +11,7 @@ from tsugiki.base.model import load_base
 from tsugiki.errors import ConfigError, MissingError
 from tsugiki.evaluate.finetune import own_base
 from tsugiki.evaluate.method import METHODS, Job, parse_methods
+from tsugiki.tasks.kinds.classify import Classify
 from tsugiki.train.config import read_config
 
 IA3 = {"peft_type": "IA3", "target_modules": ["query", "dense"], "feedforward_modules": ["dense"]}
@@ -83,10 +84,11 @@ def test_probes_read_the_last_state_or_all_of_them(job):
 
 def test_two_classes_are_probed_as_well_as_three(job):
     two = [i for i, label in enumerate(job.train.labels) if label != "heat"]
-    own = job.model_copy(update={"train": job.train.take(two), "labels": ("leak", "noise")})
+    own = job.model_copy(update={"train": job.train.take(two), "task": Classify(labels=("leak", "noise"))})
     logits = method("probe_all").fit(own).predict(own.test.texts)
     assert logits.shape == (12, 2)
-    right = [a == b for a, b in zip(own.test.labels, own.answers(logits), strict=True) if a != "heat"]
+    answers = own.task.names(own.task.choose(torch.from_numpy(logits)))
+    right = [a == b for a, b in zip(own.test.labels, answers, strict=True) if a != "heat"]
     assert np.mean(right) > 0.6
 
 

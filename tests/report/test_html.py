@@ -13,7 +13,7 @@ from tsugiki.report.verdicts import verdicts
 
 @pytest.fixture
 def pictures(tmp_path):
-    paths = [tmp_path / "a.png", tmp_path / "b.png"]
+    paths = [tmp_path / f"{name}.png" for name in "abc"]
     for path in paths:
         path.write_bytes(b"\x89PNG")
     return paths

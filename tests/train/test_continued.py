@@ -1,5 +1,7 @@
 """Going on from an adapter: settings, labels and modules of it, and what cannot go on."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -77,7 +79,7 @@ def test_a_head_alone_has_nothing_to_go_on_with_and_is_fitted_anew(folders):
 
 
 def test_new_labels_stand_beside_the_old_ones_and_are_learnt(base, folders, tmp_path):
-    more = Splits(*(with_more_labels(rows) for rows in (SPLITS.train, SPLITS.validation, SPLITS.test)))
+    more: Any = Splits(*(with_more_labels(rows) for rows in (SPLITS.train, SPLITS.validation, SPLITS.test)))
     adapter = train({"train": _items(more.train), "validation": _items(more.validation)}, parent=folders / "suffix")
     assert adapter.labels == ("cold", "jam", "loud", "wet")
     answers = [a.label for a in adapter.predict(more.test.texts)]

@@ -409,7 +409,7 @@ def test_tensorboard_gets_the_curves_and_keeps_them_when_the_run_is_over(race, o
     for file in files:
         events = EventAccumulator(str(file)).Reload()
         curves |= {tag: [point.value for point in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
-    assert curves["suffix 2/4/accuracy"] == pytest.approx([share for _, share in found.curve[1:]])
+    assert curves["suffix 2/4/score"] == pytest.approx([share for _, share in found.curve[1:]])
     assert len(curves["suffix 2/4/loss"]) == 2
 
 
@@ -419,7 +419,7 @@ def test_mlflow_gets_the_curves_and_keeps_them_at_home(race, own_home, monkeypat
     started = race(trackers=("mlflow",))
     found = started.run(suffix_plan(started.base), None, 0.0)
     runs = mlflow.search_runs(search_all_experiments=True)
-    assert list(runs["metrics.suffix 2/4/accuracy"]) == pytest.approx([found.curve[-1][1]])
+    assert list(runs["metrics.suffix 2/4/score"]) == pytest.approx([found.curve[-1][1]])
     assert (own_home / "tracks" / "mlflow.db").is_file()
 
 

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +28,8 @@ def _own_home(tmp_path, monkeypatch):
     monkeypatch.setenv("TSUGIKI_HOME", str(tmp_path / "home"))
 
 
-def tagged(n: int) -> Rows:
+# Any: tests need not rule out that there are no labels.
+def tagged(n: int) -> Any:
     """Two easy rows side by side have the labels of both; each third row has none."""
     first, second = easy_rows(n, 1), easy_rows(n, 2)
     texts, labels = [], []
@@ -41,7 +43,7 @@ def tagged(n: int) -> Rows:
     return Rows(tuple(texts), tuple(labels), several=True)
 
 
-def split_up(rows: Rows) -> Splits:
+def split_up(rows: Any) -> Any:
     """Half to learn from; one label of validation is wrong, or a perfect candidate would end the race."""
     n = len(rows)
     held = rows.take(range(n // 2, 3 * n // 4))

@@ -159,7 +159,8 @@ def coverage_by_method(rows: Sequence[Row], path: Path) -> None:
             runs = [row["coverage"] for row in rows if row["won"] and row["method"] == group.method and row["coverage"]]
             if not runs:
                 continue
-            curves = [np.interp(shares, *(np.array(values) * 100 for values in zip(*run, strict=True))) for run in runs]
+            points = [100 * np.array(run) for run in runs]
+            curves = [np.interp(shares, run[:, 0], run[:, 1]) for run in points]
             style = _LINES[i % len(_LINES)]
             axes.plot(shares, np.mean(curves, axis=0), color=_colour(i), linestyle=style, linewidth=1.5)
             named.append((i, group, float(np.mean(curves, axis=0)[-1])))

@@ -128,12 +128,12 @@ class Adapter:
             texts: one, or a list, an array or a column of them; of pairs of texts, where it was trained on pairs.
             target_precision: that answers shall have which need no review (0..1); None takes the one of training.
         """
-        texts = [texts] if isinstance(texts, str) else [t if isinstance(t, str) else pair(*t) for t in texts]
-        if not texts:
+        asked = [texts] if isinstance(texts, str) else [t if isinstance(t, str) else pair(*t) for t in texts]
+        if not asked:
             return []
         review = self.manifest.review
         threshold = review.rule(target_precision).threshold if review else math.inf
-        found = self.task.answers(torch.from_numpy(self.scores(texts)))
+        found = self.task.answers(torch.from_numpy(self.scores(asked)))
         answers = (self.task.names(found.best), found.probability.tolist())
         following = (self.task.names(found.runner_up), found.runner_up_probability.tolist())
         return [

@@ -146,8 +146,9 @@ def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     joined = dict(below)
     for key, value in above.items():
         under = joined.get(key)
-        sections = isinstance(under, Mapping) and isinstance(value, Mapping) and "kind" not in value
-        joined[key] = _over(under, value) if sections else value
+        if isinstance(under, Mapping) and isinstance(value, Mapping) and "kind" not in value:
+            value = _over(under, value)
+        joined[key] = value
     return joined
 
 

@@ -203,18 +203,30 @@ def _race(packer: Packer, held: Rows, plans: list[Plan], folder: Path) -> Iterat
     yield words
     head = head_candidate(train, packer.held, head_states(exit))
     yield head
+    found = [words, head]
     if both := joined(head, words, packer.held):
+        found.append(both)
         yield both
     track = Track(packer.base, train, packer.held, packer.config.train, folder)
     leader = max(head.score, words.score)
     for plan in plans:
-        if not plan.warm and head.gap < _UNCLEAR:
+        if not _worth(plan, head, found, packer.held):
             continue
         candidate = track.run(plan, head.start, leader)
         leader = max(leader, candidate.score)
-        yield candidate
-        if both := joined(candidate, words, packer.held):
-            yield both
+        for more in (candidate, joined(candidate, words, packer.held)):
+            if more is not None:
+                found.append(more)
+                yield more
+
+
+def _worth(plan: Plan, head: Candidate, found: list[Candidate], held: Labelled) -> bool:
+    """Whether a plan is tried: a fresh one where the head fits too closely, a shorter suffix where the longer leads."""
+    if not plan.warm and head.gap < _UNCLEAR:
+        return False
+    tried = any(candidate.placement.modules for candidate in found)
+    leads = bool(best_of(found, held.task, held.targets).placement.modules)
+    return not plan.grafts or not tried or leads
 
 
 def _seconds(candidates: list[Candidate], cache_s: float) -> dict[str, float]:

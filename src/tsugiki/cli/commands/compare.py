@@ -1,7 +1,7 @@
 """`tsugiki compare`: the same rows and seeds for tsugiki and for what else one might do."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -56,7 +56,14 @@ def run(
     from tsugiki.data.rows import read_splits
     from tsugiki.evaluate.compare import compare
 
-    named = {"text": text, "pair": pair, "task": task, "label": label, "sheet": sheet, "encoding": encoding}
+    named: dict[str, Any] = {
+        "text": text,
+        "pair": pair,
+        "task": task,
+        "label": label,
+        "sheet": sheet,
+        "encoding": encoding,
+    }
     given = settings_of(settings, force=force, target_precision=target_precision)
     chosen = configure(base=base, config=config, settings=given, **named)
     splits = read_splits(rows, chosen.data)

@@ -9,7 +9,11 @@ from tsugiki.placement.plan import Plan, Strategy, head_states
 
 
 class Race(Strategy):
-    """Readouts, a suffix over the upper third of the layers and one over the upper half."""
+    """Readouts, a suffix over the upper half of the layers and one over the upper third.
+
+    Both suffixes cost the same to answer with, and the longer one can do all that the shorter one can: it comes first,
+    and where it does not lead, the other is not tried.
+    """
 
     kind: Literal["race"] = "race"
 
@@ -21,5 +25,5 @@ class Race(Strategy):
         states = head_states(exit)
         readouts = [Plan("readout", states, reader), Plan("readout fresh", states, reader, warm=False)]
         high = self.boundary if self.boundary is not None else 2 * exit // 3
-        boundaries = dict.fromkeys((high, min(high, exit // 2)))
+        boundaries = dict.fromkeys((min(high, exit // 2), high))
         return [*readouts, *(self.suffix(anatomy, boundary) for boundary in boundaries)]
