@@ -26,13 +26,13 @@ RUNS = Path(__file__).parent / "runs"
 METHODS = ("full", "lora", "probe-last", "probe-all", "tfidf", "tsugiki")
 WHOLE = ("banking77", "clinc150", "goemotions_ekman")
 FOLDED = ("faa_incident_type", "failure_mode")
-NUM_FOLDS, NUM_SEEDS, EPOCHS = 5, 3, 5
+NUM_FOLDS, NUM_SEEDS = 5, 3
 MAX_ROWS, MAX_VALIDATION, MAX_TEST = 2_000, 500, 2_000
 
 
 def config(name: str, seed: int) -> Config:
     """Of a set; alike for all methods."""
-    settings = {"epochs": EPOCHS, "max_rows": MAX_ROWS, "batch_rows": 16 if name in FOLDED else 32, "seed": seed}
+    settings = {"max_rows": MAX_ROWS, "batch_rows": 16 if name in FOLDED else 32, "seed": seed}
     # One precision on every machine.
     return read_config(None, {"precision": "fp32", "train": settings})
 

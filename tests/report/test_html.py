@@ -36,7 +36,7 @@ class Balance(HTMLParser):
 
 def test_the_page_needs_nothing_from_elsewhere(rows, differences, pictures):
     page = comparison_page(rows, differences, pictures)
-    assert page.count("data:image/png;base64,") == 2
+    assert page.count("data:image/png;base64,") == 3
     assert not re.search(r"https?://|<script|<link|@import|url\(", page)
     parser = Balance()
     parser.feed(page)

@@ -30,7 +30,7 @@ from tsugiki.data.checks import check, require_learnable
 from tsugiki.data.rows import Splits
 from tsugiki.data.split import subsample, with_validation
 from tsugiki.errors import RowsError, TrainingError
-from tsugiki.evaluate.method import Job, Method, parse_methods
+from tsugiki.evaluate.method import EPOCHS, Job, Method, parse_methods
 from tsugiki.evaluate.metrics import paired_bootstrap
 from tsugiki.evaluate.result import Result, read_results, write_results
 from tsugiki.evaluate.worker import LOG, PREDICTIONS, RESULTS
@@ -134,7 +134,8 @@ def compare(
         out: folder for everything; runs that are there already are kept.
         seeds: number of runs of each method; learning rates are chosen on the first.
         base: folder or hub name; None takes the one of `config`.
-        config: precision, length, batch rule, epochs, first seed and number of rows, for all methods alike.
+        config: precision, length, batch rule, epochs, first seed and number of rows, for all methods alike; where it
+            names no epochs, methods but ours have five.
         rates: learning rates by method, where they were chosen on other rows of the same set.
 
     Raises:
@@ -209,7 +210,7 @@ def _job(splits: Splits, dataset: str, config: Config) -> Job:
         max_length=max_length,
         batch_tokens=config.train.batch_tokens,
         batch_rows=config.train.batch_rows,
-        epochs=config.train.epochs,
+        epochs=config.train.epochs or EPOCHS,
         seed=config.train.seed,
         target_precision=config.train.target_precision,
     )

@@ -23,6 +23,9 @@ from tsugiki.family import Family
 from tsugiki.spec import Spec
 from tsugiki.tasks.task import Task, task_of
 
+EPOCHS = 5
+"""Passes of methods but ours, where nothing else is said."""
+
 Logits = NDArray[np.float32]
 Predict = Callable[[Sequence[str]], Logits]
 """From texts to logits (N, C), in the order of the labels of a job."""
@@ -64,7 +67,7 @@ class Job(Spec):
     max_length: PositiveInt = MAX_LENGTH
     batch_tokens: PositiveInt = 1024
     batch_rows: PositiveInt = 32
-    epochs: PositiveInt = 10
+    epochs: PositiveInt = EPOCHS
     seed: NonNegativeInt = 0
     target_precision: float = 0.95
     learning_rate: PositiveFloat | None = None

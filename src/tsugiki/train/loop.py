@@ -26,6 +26,7 @@ from tsugiki.train.scion import Scion
 from tsugiki.train.trackers import plain, tracks
 
 _FAR = 0.05
+_STEPS, _FEWEST, _MOST = 200, 3, 6
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,8 @@ def fit(
             settings.learning_rate, settings.reader_learning_rate, settings.head_learning_rate, settings.weight_decay
         )
     )
-    steps = [_batches(train.rows, settings, epoch) for epoch in range(settings.epochs)]
+    epochs = settings.epochs or _passes(len(_batches(train.rows, settings, 0)))
+    steps = [_batches(train.rows, settings, epoch) for epoch in range(epochs)]
     total = sum(map(len, steps))
     schedule = LambdaLR(optimiser, lambda step: _rate(step, total, settings.warmup_share))
     model = accelerator.prepare_model(scion) if accelerator.num_processes > 1 else scion
@@ -107,7 +109,7 @@ def fit(
     at = checkpoint.resume(scion, optimiser, schedule) or Position.start(*evaluate(scion, held), scion, prepared_s)
     predicted_s, saved = 0.0, time.perf_counter()
     with progress(label, sum(len(batch) for epoch in steps[at.epoch :] for batch in epoch)) as advance:
-        for epoch in range(at.epoch, settings.epochs):
+        for epoch in range(at.epoch, epochs):
             began, before_s, first = time.perf_counter(), at.train_s, at.batch
             for number, batch in enumerate(steps[epoch]):
                 if number < first:
@@ -139,7 +141,7 @@ def fit(
             at = at.scored(score, held_loss, scion)
             if settings.trackers:
                 accelerator.log({f"{label}/score": score, f"{label}/loss": held_loss}, step=at.step)
-            hopeless = 2 * at.epoch >= settings.epochs and at.best_score < to_beat - _FAR
+            hopeless = 2 * at.epoch >= epochs and at.best_score < to_beat - _FAR
             if hopeless or at.epochs_without_gain >= settings.patience:
                 break
     at.restore_best(scion)
@@ -197,6 +199,11 @@ def _close(accelerator: Accelerator) -> None:
     """Finish the trackers; the group of processes stays for the next candidate."""
     for tracker in accelerator.trackers:
         tracker.finish()
+
+
+def _passes(steps: int) -> int:
+    """Passes over rows that make so many steps; `explanation/measurements` has the figures."""
+    return min(_MOST, max(_FEWEST, -(-_STEPS // steps)))
 
 
 def _batches(rows: CachedRows, settings: TrainSettings, epoch: int) -> list[list[int]]:

@@ -162,7 +162,7 @@ def _packer(
     cache = PrefixCache(base, max_length, config.cache)
     top = config.placement.exit or base.num_layers
     # States that are read once cost more to keep than to compute.
-    kept = plans if config.train.epochs > 1 else []
+    kept = plans if config.train.epochs != 1 else []
     wanted = {state for plan in kept for state in _tokens_needed(plan)}
 
     def states(rows: Rows) -> Labelled:

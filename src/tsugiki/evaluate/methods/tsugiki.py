@@ -15,7 +15,7 @@ class Tsugiki(Method):
     """An adapter, trained as `tsugiki train` does.
 
     Args:
-        config: of the run; base, precision, length, batch rule, epochs and seed are the job's.
+        config: of the run; base, precision, length, batch rule and seed are the job's.
     """
 
     kind: Literal["tsugiki"] = "tsugiki"
@@ -41,7 +41,7 @@ class Tsugiki(Method):
         return _predictor(Adapter.load(folder, job.base, job.precision), job)
 
     def _config(self, job: Job) -> Config:
-        shared: dict[str, Any] = job.model_dump(include={"epochs", "batch_tokens", "batch_rows", "seed"})
+        shared: dict[str, Any] = job.model_dump(include={"batch_tokens", "batch_rows", "seed"})
         return self.config.model_copy(
             update={
                 "base": job.base,
