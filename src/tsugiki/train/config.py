@@ -51,8 +51,8 @@ class TrainSettings(Spec):
     Args:
         seed: of everything that is random.
         max_rows: training rows used at most, drawn by class.
-        epochs: passes over the training rows at most; validation ends a run earlier. None: as many as make 200 steps, from
-            three to six; the rate falls with them, and rows that are passed over more often are learnt by heart.
+        epochs: passes over the training rows at most; validation ends a run earlier. None: as many as make 200 steps,
+            from three to six; the rate falls with them, and rows that are passed over more often are learnt by heart.
         patience: passes without a better validation score than an earlier pass before a run ends; modules disturb the
             head they start from before they help, so the start does not count.
         learning_rate: of modules, at its peak.
