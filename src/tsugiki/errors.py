@@ -15,6 +15,7 @@ An error is a key of the message catalogue and the facts that fill it; the key i
 subject, found, allowed, next step. The class carries the exit code of the command line and the HTTP status.
 """
 
+import errno
 from typing import ClassVar
 
 from tsugiki import i18n
@@ -93,3 +94,9 @@ class SpaceError(TsugikiError, OSError):
     """No room left where something must be written."""
 
     exit_code, http_status = 10, 507
+
+
+def reason_of(error: OSError) -> str:
+    """Why the system refused something: in the language in force where the catalogue has it, else in the system's words."""
+    key = f"system.{errno.errorcode.get(error.errno or 0, '').lower()}"
+    return i18n.text(key) if key in i18n.catalogue(i18n.FALLBACK) else error.strerror or str(error)

@@ -122,7 +122,7 @@ def test_a_console_without_utf8_shows_what_it_can(monkeypatch):
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
     edge.guard(lambda: show(Answer({}, "接ぎ木 ok"), as_json=False), as_json=False)
     sys.stdout.flush()
-    assert raw.getvalue() == b"??? ok\n"
+    assert raw.getvalue() == b"\\u63a5\\u304e\\u6728 ok\n"
 
 
 @pytest.mark.parametrize("line", [["--help"], ["--lang", "ja", "--help"], ["nonsense", "--lang", "ja"]])

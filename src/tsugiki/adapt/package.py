@@ -26,7 +26,7 @@ from tsugiki.adapt.adapted import Graft
 from tsugiki.adapt.form import FORMS, Form
 from tsugiki.adapt.reader import READERS
 from tsugiki.base.model import Base
-from tsugiki.errors import BaseModelError, ConfigError, MissingError, PackageError, SpaceError
+from tsugiki.errors import BaseModelError, ConfigError, MissingError, PackageError, SpaceError, reason_of
 from tsugiki.home import swap, sync_folder
 from tsugiki.manifest import Manifest, ModuleFacts
 
@@ -76,7 +76,8 @@ def require_free(folder: Path) -> None:
     _check_replaceable(folder, FILES)
     above = next(parent for parent in folder.resolve().parents if parent.exists())
     if not above.is_dir() or not os.access(above, os.W_OK):
-        raise ConfigError("package.not_writable", path=folder, reason=above)
+        refused = OSError(errno.EACCES if above.is_dir() else errno.ENOTDIR, "")
+        raise ConfigError("package.not_writable", path=folder, reason=f"{above}: {reason_of(refused)}")
 
 
 def save_package(
@@ -243,7 +244,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes], replaceable: Sequence
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             needed = sum(map(len, files.values()))
             raise SpaceError("package.no_space", path=folder, needed=f"{needed:,}") from error
-        raise ConfigError("package.not_writable", path=folder, reason=error.strerror or error) from error
+        raise ConfigError("package.not_writable", path=folder, reason=reason_of(error)) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 

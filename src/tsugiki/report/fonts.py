@@ -1,0 +1,55 @@
+"""The letters of pictures: matplotlib's own font, and a Japanese one that comes along for what that lacks.
+
+The Japanese font is known to this process alone; neither matplotlib's configuration nor its cache is touched.
+"""
+
+import unicodedata
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from matplotlib import font_manager, rc_context
+
+_LATIN = "DejaVu Sans"  # comes with matplotlib
+_JAPANESE = Path(__file__).with_name("font") / "japanese.ttf"  # made by tools/font.py
+_SIGNS = ("Sc", "Sm", "So")
+# They join, colour or adorn the sign before them; without it they are nothing.
+_UNSEEN = ("Cc", "Cf", "Me", "Mn", "Sk")
+
+
+def fonts() -> Any:
+    """A context in which pictures have Latin and Japanese letters."""
+    return rc_context({"font.family": [_LATIN, _japanese()], "axes.unicode_minus": False})
+
+
+def drawable(words: str) -> str | None:
+    """Words as the fonts can draw them: signs that they lack, such as emoji, by their names, as in `[oil drum]`.
+
+    Returns:
+        None where a letter is of a script that they lack.
+    """
+    drawn = [_drawn(character) for character in unicodedata.normalize("NFC", words)]
+    return None if None in drawn else "".join(part for part in drawn if part)
+
+
+def _drawn(character: str) -> str | None:
+    if ord(character) in _letters():
+        return character
+    kind = unicodedata.category(character)
+    if kind in _SIGNS:
+        return f"[{unicodedata.name(character).lower()}]"
+    return "" if kind in _UNSEEN else None
+
+
+@cache
+def _japanese() -> str:
+    """The family of the Japanese font, made known to matplotlib."""
+    font_manager.fontManager.addfont(_JAPANESE)
+    return str(font_manager.get_font(_JAPANESE).family_name)
+
+
+@cache
+def _letters() -> frozenset[int]:
+    """Code points that one of the two fonts has."""
+    paths = (font_manager.findfont(_LATIN), _JAPANESE)
+    return frozenset(number for path in paths for number in font_manager.get_font(path).get_charmap())
