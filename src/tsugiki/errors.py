@@ -97,6 +97,6 @@ class SpaceError(TsugikiError, OSError):
 
 
 def reason_of(error: OSError) -> str:
-    """Why the system refused something: in the language in force where the catalogue has it, else in the system's words."""
+    """Why the system refused: in the language in force, or in the system's words where the catalogue has none."""
     key = f"system.{errno.errorcode.get(error.errno or 0, '').lower()}"
     return i18n.text(key) if key in i18n.catalogue(i18n.FALLBACK) else error.strerror or str(error)

@@ -79,6 +79,17 @@ def test_what_the_system_refuses_is_named(capsys):
     assert "rows.csv: Permission denied." in capsys.readouterr().err
 
 
+def test_what_the_system_refuses_is_said_in_the_language_in_force(capsys, monkeypatch):
+    monkeypatch.setenv("TSUGIKI_LANG", "ja")
+    edge.guard(raising(PermissionError(13, "Permission denied", "rows.csv")), as_json=False)
+    assert "rows.csv: アクセスする権限がありません。" in capsys.readouterr().err
+
+
+def test_what_only_the_system_has_words_for_is_said_in_its_words():
+    assert errors.reason_of(OSError(71, "Protocol error")) == "Protocol error"
+    assert errors.reason_of(OSError("no number")) == "no number"
+
+
 def test_too_little_memory_is_said(capsys):
     assert edge.guard(raising(MemoryError()), as_json=False) == 1
     assert "memory" in capsys.readouterr().err

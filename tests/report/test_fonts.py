@@ -19,7 +19,7 @@ TICKETS = [
     for split in ("train", "validation", "test")
     for line in (files("tsugiki") / "demo" / "tickets_ja" / f"{split}.jsonl").read_text(encoding="utf-8").splitlines()
 ]
-NAMES = ("油圧・空圧", "電気", "寸法不良", "外観不良", "ｾﾝｻｰ(ﾎﾟﾝﾌﾟ)", "搬送詰まり", "①号機", "㈱髙﨑", "🛢️油漏れ", "𠮷野～〜")
+NAMES = ("油圧・空圧", "電気", "寸法不良", "ｾﾝｻｰ(ﾎﾟﾝﾌﾟ)", "搬送詰まり", "①号機", "㈱髙﨑", "🛢️油漏れ", "𠮷野～〜")
 LABELS = (*sorted({ticket["label"] for ticket in TICKETS}), *NAMES)
 
 

@@ -110,7 +110,7 @@ def _only_our_voice() -> Iterator[None]:
 
 
 def _make_streams_forgiving() -> None:
-    """A console without UTF-8 shows what it lacks by number (`\\u2713`): nothing crashes, and nothing is lost."""
+    """A console without UTF-8 shows what it lacks by its number: nothing crashes, and nothing is lost."""
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:

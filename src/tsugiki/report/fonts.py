@@ -13,8 +13,9 @@ from matplotlib import font_manager, rc_context
 _LATIN = "DejaVu Sans"  # comes with matplotlib
 _JAPANESE = Path(__file__).with_name("font") / "japanese.ttf"  # made by tools/font.py
 _SIGNS = ("Sc", "Sm", "So")
-# They join, colour or adorn the sign before them; without it they are nothing.
-_UNSEEN = ("Cc", "Cf", "Me", "Mn", "Sk")
+# They adorn the sign before them; without it they are nothing.
+_ADORNING = ("Cc", "Me", "Mn", "Sk")
+_VARIANTS = range(0xFE00, 0xFE10)
 
 
 def fonts() -> Any:
@@ -28,17 +29,21 @@ def drawable(words: str) -> str | None:
     Returns:
         None where a letter is of a script that they lack.
     """
-    drawn = [_drawn(character) for character in unicodedata.normalize("NFC", words)]
+    if any(map(unicodedata.combining, words)):  # else names would lose their old kanji
+        words = unicodedata.normalize("NFC", words)
+    drawn = [_drawn(character) for character in words]
     return None if None in drawn else "".join(part for part in drawn if part)
 
 
 def _drawn(character: str) -> str | None:
+    kind = unicodedata.category(character)
+    if kind == "Cf" or ord(character) in _VARIANTS:  # invisible
+        return ""
     if ord(character) in _letters():
         return character
-    kind = unicodedata.category(character)
     if kind in _SIGNS:
         return f"[{unicodedata.name(character).lower()}]"
-    return "" if kind in _UNSEEN else None
+    return "" if kind in _ADORNING else None
 
 
 @cache
