@@ -16,6 +16,7 @@ subject, found, allowed, next step. The class carries the exit code of the comma
 """
 
 import errno
+import re
 from typing import ClassVar
 
 from tsugiki import i18n
@@ -100,3 +101,9 @@ def reason_of(error: OSError) -> str:
     """Why the system refused: in the language in force, or in the system's words where the catalogue has none."""
     key = f"system.{errno.errorcode.get(error.errno or 0, '').lower()}"
     return i18n.text(key) if key in i18n.catalogue(i18n.FALLBACK) else error.strerror or str(error)
+
+
+def place_of(error: Exception) -> str:
+    """Line and column that a parser of JSON or TOML complains of; its own words where it names none."""
+    found = re.search(r"line (\d+),? column (\d+)", str(error))
+    return i18n.text("config.place", line=found[1], column=found[2]) if found else str(error)

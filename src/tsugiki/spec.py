@@ -93,6 +93,8 @@ def wanted(fault: Mapping[str, Any]) -> str:
         fault: one of `ValidationError.errors()`.
     """
     kind, limits = fault["type"], fault.get("ctx", {})
+    if kind == "extra_forbidden":
+        return text("spec.extra")
     for name in ("gt", "ge", "lt", "le"):
         if name in limits:
             return text(f"spec.{name}", limit=f"{limits[name]:g}")

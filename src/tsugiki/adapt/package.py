@@ -26,7 +26,7 @@ from tsugiki.adapt.adapted import Graft
 from tsugiki.adapt.form import FORMS, Form
 from tsugiki.adapt.reader import READERS
 from tsugiki.base.model import Base
-from tsugiki.errors import BaseModelError, ConfigError, MissingError, PackageError, SpaceError, reason_of
+from tsugiki.errors import BaseModelError, ConfigError, MissingError, PackageError, SpaceError, place_of, reason_of
 from tsugiki.home import swap, sync_folder
 from tsugiki.manifest import Manifest, ModuleFacts
 
@@ -256,7 +256,7 @@ def _manifest(content: bytes, path: Path) -> Manifest:
         raise
     except (ValueError, RecursionError) as error:
         # Read by Python's JSON but not by anybody else's: NaN, half a surrogate pair, endless nesting.
-        raise PackageError("package.not_json", path=path, reason=error) from None
+        raise PackageError("package.not_json", path=path, reason=place_of(error)) from None
 
 
 def _check_replaceable(place: Path, replaceable: Sequence[str]) -> None:
