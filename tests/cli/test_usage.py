@@ -53,8 +53,8 @@ def test_it_is_explained_in_japanese_without_a_word_of_english(tsugiki, monkeypa
 @pytest.mark.parametrize(
     ("value", "said"),
     [
-        (["--seeds", "many"], "--seeds に 'many' は指定できません。指定できるのは 整数 です。"),
-        (["--seeds", "0"], "--seeds に '0' は指定できません。指定できるのは 1 以上の値 です。"),
+        (["--seeds", "many"], "--seeds に 'many' は指定できません(指定できる値: 整数)。"),
+        (["--seeds", "0"], "--seeds に '0' は指定できません(指定できる値: 1 以上の値)。"),
     ],
 )
 def test_what_was_found_and_what_is_allowed_are_both_said(tsugiki, value, said):
@@ -63,4 +63,4 @@ def test_what_was_found_and_what_is_allowed_are_both_said(tsugiki, value, said):
 
 def test_the_choices_of_an_option_are_named(tsugiki):
     shown = tsugiki("export", "x", "--out", "y", "--format", "onnx", "--lang", "ja").err
-    assert "--format に 'onnx' は指定できません。指定できるのは peft です。" in shown
+    assert "--format に 'onnx' は指定できません(指定できる値: peft)。" in shown

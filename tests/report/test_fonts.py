@@ -54,7 +54,8 @@ def language(request):
 
 
 def draw_all(evaluation, folder):
-    rows = [row(name, seed, 0.7 + 0.01 * i) for i, name in enumerate(NAMES) for seed in (0, 1)]
+    sized = [(name, 0.7 + 0.01 * i, 1000 * (i + 1)) for i, name in enumerate(NAMES)]
+    rows = [row(name, seed, score, num_trainable=size) for name, score, size in sized for seed in (0, 1)]
     rows.append(row(NAMES[0], 0, 0.6, won=False))
     plots.score_by_time(rows, folder / "time.png")
     plots.score_by_parameters(rows, folder / "parameters.png")
