@@ -18,8 +18,8 @@ TARGET = Path(__file__).parents[1] / "src" / "tsugiki" / "report" / "font" / "ja
 FAMILY = "BIZ UDPGothic tsugiki"
 # What Windows calls Japanese, and what JIS X 0208 calls it: they differ in signs such as the wave dash.
 CODECS = ("cp932", "shift_jis")
-# Kanji of names that both lack.
-MORE = "𠮷𠮟"
+# Of the kanji of daily use, both lack one.
+MORE = "𠮟"
 # Names that hold the family: itself, full, PostScript and typographic.
 _FAMILY, _FULL, _POSTSCRIPT, _TYPOGRAPHIC = 1, 4, 6, 16
 _DROPPED = ["BASE", "DSIG", "GPOS", "GSUB", "GDEF", "VORG", "gasp", "meta", "vhea", "vmtx"]

@@ -24,18 +24,19 @@ def fonts() -> Any:
 
 
 def drawable(words: str) -> str | None:
-    """Words as the fonts can draw them: signs that they lack, such as emoji, by their names, as in `[oil drum]`.
+    """Words as the fonts can draw them: a sign that they lack by its name, `[oil drum]`, a letter by its number.
 
     Returns:
-        None where a letter is of a script that they lack.
+        None where they lack every letter.
     """
     if any(map(unicodedata.combining, words)):  # else names would lose their old kanji
         words = unicodedata.normalize("NFC", words)
     drawn = [_drawn(character) for character in words]
-    return None if None in drawn else "".join(part for part in drawn if part)
+    lacking = sum(part.startswith("[U+") for part in drawn)
+    return None if lacking and lacking >= sum(map(str.isalpha, words)) else "".join(drawn)
 
 
-def _drawn(character: str) -> str | None:
+def _drawn(character: str) -> str:
     kind = unicodedata.category(character)
     if kind == "Cf" or ord(character) in _VARIANTS:  # invisible
         return ""
@@ -43,7 +44,7 @@ def _drawn(character: str) -> str | None:
         return character
     if kind in _SIGNS:
         return f"[{unicodedata.name(character).lower()}]"
-    return "" if kind in _ADORNING else None
+    return "" if kind in _ADORNING else f"[U+{ord(character):04X}]"
 
 
 @cache
