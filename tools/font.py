@@ -4,8 +4,8 @@
 
 Debian's package `fonts-morisawa-bizud-gothic` (1.05-2) holds the source. Its licence, the SIL Open Font License 1.1
 without reserved names, allows to cut it down and to bundle it. Outlines stay as they are; what no picture uses
-(hinting, vertical writing, layout features) is left out. The family gets a name of its own, so that a BIZ UDPGothic which is
-installed and this one are never mistaken for each other.
+(hinting, vertical writing, layout features) is left out. The family gets a name of its own, so that a BIZ UDPGothic
+which is installed and this one are never mistaken for each other.
 """
 
 import sys

@@ -40,7 +40,7 @@ def shown(monkeypatch):
 
     def keep(figure: Figure, path: Any) -> None:
         save(figure, path)
-        found.extend(artist.get_text() for artist in figure.findobj(Text))  # type: ignore[attr-defined]
+        found.extend(artist.get_text() for artist in figure.findobj(Text))
 
     monkeypatch.setattr(plots, "_save", keep)
     return found
