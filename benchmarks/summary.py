@@ -2,9 +2,9 @@
 
 `python -m benchmarks.summary`. Reads `benchmarks/results`, writes `summary.json` and `summary.png` there and the table
 between the markers of `README.md` and `README.ja.md`. Times faster are geometric means over seeds and folds of the
-seconds until the target score on validation was reached. A rival that did not reach it counts with its seconds of training, too few; a
-run of ours that did not counts with its own seconds and those of full fine-tuning on top, to which one would have to
-fall back. The interval of the mean over sets takes the sets' own bootstrap intervals as independent.
+seconds until the target score on validation was reached. A rival that did not reach it counts with its seconds of
+training, too few; a run of ours that did not counts with its own seconds and those of full fine-tuning on top, to which
+one would have to fall back. The interval of the mean over sets takes the sets' own bootstrap intervals as independent.
 """
 
 import json

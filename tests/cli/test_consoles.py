@@ -39,7 +39,9 @@ def run(tmp_path):
             **{"TSUGIKI_HOME": str(tmp_path / "home"), "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
             **more,
         }
-        done = subprocess.run([sys.executable, "-c", PROGRAM, *line], capture_output=True, cwd=tmp_path, env=environment)
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM, *line], capture_output=True, cwd=tmp_path, env=environment
+        )
         assert b"Traceback" not in done.stderr
         encoding = console.partition(":")[0]
         return done.returncode, done.stdout.decode(encoding), done.stderr.decode(encoding)
