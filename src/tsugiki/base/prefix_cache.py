@@ -154,7 +154,8 @@ class PrefixCache:
             else:
                 notify("cache.known", rows=len(texts))
         except OSError as error:
-            warn("cache.uncached", reason=reason_of(error))
+            where = f"{error.filename}: " if error.filename else ""
+            warn("cache.uncached", reason=where + reason_of(error))
             return None
         pooled = torch.zeros(len(texts), top + 1, self.base.width)
         means = order.means.read(order.keys)
