@@ -1,10 +1,10 @@
-"""One table over all sets, put into the README, and a picture of it.
+"""One table over all sets, put into the README of each language, and a picture of it.
 
 `python -m benchmarks.summary`. Reads `benchmarks/results`, writes `summary.json` and `summary.png` there and the table
-between the markers of `README.md`. Times faster are geometric means over seeds and folds of the seconds until the
-target score on validation was reached. A rival that did not reach it counts with its seconds of training, too few; a
-run of ours that did not counts with its own seconds and those of full fine-tuning on top, to which one would have to
-fall back. The interval of the mean over sets takes the sets' own bootstrap intervals as independent.
+between the markers of `README.md` and `README.ja.md`. Times faster are geometric means over seeds and folds of the
+seconds until the target score on validation was reached. A rival that did not reach it counts with its seconds of
+training, too few; a run of ours that did not counts with its own seconds and those of full fine-tuning on top, to which
+one would have to fall back. The interval of the mean over sets takes the sets' own bootstrap intervals as independent.
 """
 
 import json
@@ -20,7 +20,23 @@ from matplotlib.figure import Figure
 from benchmarks.sets import FOLDED, RESULTS, WHOLE
 from tsugiki.report.verdicts import SIMPLE
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
+METHODS = ("full", "LoRA", "probe-all", "TF-IDF", "tsugiki")
+# By README: the words around the names of methods, which are the same in every language.
+WORDS = {
+    "README.md": {
+        "heads": ("set", *METHODS, "against full [90 %]", "faster than full", "than LoRA"),
+        "reached": " ({reached} of {runs} runs reach the target)",
+        "times": "{times:.1f} x",
+        "mean": "mean",
+    },
+    "README.ja.md": {
+        "heads": ("データ", *METHODS, "full との差 [90% 区間]", "full より", "LoRA より"),
+        "reached": "({runs} 回中 {reached} 回が目標に到達)",
+        "times": "{times:.1f} 倍速い",
+        "mean": "平均",
+    },
+}
 CLOSE_POINTS = 1.0
 RIVALS = ("full", "lora")
 Row = dict[str, Any]
@@ -106,35 +122,24 @@ def _geometric(values: Iterable[float]) -> float:
 # --- what is written -------------------------------------------------------------------------------------------------
 
 
-def table(sets: list[Row], mean: Row) -> str:
-    """The README's table."""
-    heads = (
-        "set",
-        "full",
-        "LoRA",
-        "probe-all",
-        "TF-IDF",
-        "tsugiki",
-        "against full [90 %]",
-        "faster than full",
-        "than LoRA",
-    )
+def table(sets: list[Row], mean: Row, words: Row) -> str:
+    """The table of a README, in its words."""
+    heads = words["heads"]
     lines = ["| " + " | ".join(heads) + " |", "|---|" + "---|" * (len(heads) - 1)]
     for s in sets:
         scores = s["scores"]
         cells = (
             s["dataset"] + (" *" if s["close"] else ""),
             f"{scores['full']:.1f}",
-            f"{scores['lora']:.1f}" + _count(s, "lora"),
+            f"{scores['lora']:.1f}" + _count(s, "lora", words),
             *(f"{scores[method]:.1f}" for method in SIMPLE),
-            f"**{scores['tsugiki']:.1f}**" + _count(s, "tsugiki"),
+            f"**{scores['tsugiki']:.1f}**" + _count(s, "tsugiki", words),
             _points(s["to_full"]),
-            *(f"{s['times_faster'][rival]:.1f} x" for rival in RIVALS),
+            *(words["times"].format(times=s["times_faster"][rival]) for rival in RIVALS),
         )
         lines.append("| " + " | ".join(cells) + " |")
-    faster = mean["times_faster"]
-    cells = ("mean", "", "", "", "", "", _points(mean["to_full"]), *(f"{faster[rival]:.1f} x" for rival in RIVALS))
-    lines.append("| " + " | ".join(cells) + " |")
+    faster = (words["times"].format(times=mean["times_faster"][rival]) for rival in RIVALS)
+    lines.append("| " + " | ".join((words["mean"], *[""] * len(METHODS), _points(mean["to_full"]), *faster)) + " |")
     return "\n".join(lines)
 
 
@@ -142,9 +147,9 @@ def _points(interval: Row) -> str:
     return f"{interval['points']:+.1f} [{interval['low']:+.1f}, {interval['high']:+.1f}]"
 
 
-def _count(found: Row, method: str) -> str:
+def _count(found: Row, method: str, words: Row) -> str:
     reached, runs = found["reached"][method]
-    return "" if reached == runs else f" ({reached} of {runs} runs reach the target)"
+    return "" if reached == runs else str(words["reached"].format(reached=reached, runs=runs))
 
 
 def picture(sets: list[Row], path: Path) -> None:
@@ -163,16 +168,21 @@ def picture(sets: list[Row], path: Path) -> None:
     figure.savefig(path)
 
 
+def _put(readme: Path, rows: str) -> None:
+    text = readme.read_text(encoding="utf-8")
+    block = re.compile(r"(<!-- sets:begin -->\n).*?(<!-- sets:end -->)", re.DOTALL)
+    readme.write_text(block.sub(lambda m: f"{m[1]}{rows}\n{m[2]}", text), encoding="utf-8")
+
+
 def main() -> None:
     """Summarise what has been measured."""
     sets = [summary(name) for name in (*WHOLE, *FOLDED) if (RESULTS / f"{name}.json").exists()]
     mean = over(sets)
     (RESULTS / "summary.json").write_text(json.dumps({"sets": sets, "mean": mean}, indent=1), encoding="utf-8")
     picture(sets, RESULTS / "summary.png")
-    text = README.read_text(encoding="utf-8")
-    block = re.compile(r"(<!-- sets:begin -->\n).*?(<!-- sets:end -->)", re.DOTALL)
-    README.write_text(block.sub(lambda m: f"{m[1]}{table(sets, mean)}\n{m[2]}", text), encoding="utf-8")
-    print(table(sets, mean))
+    for name, words in WORDS.items():
+        _put(ROOT / name, table(sets, mean, words))
+        print(table(sets, mean, words))
     print(json.dumps(mean, indent=1))
 
 

@@ -99,6 +99,14 @@ def test_no_text_is_empty_or_of_several_lines(name):
     assert not {key for key, text in i18n.catalogue(name).items() if not text.strip() or "\n" in text}
 
 
+@pytest.mark.parametrize("name", i18n.languages())
+def test_a_console_of_japanese_windows_can_show_every_text(name):
+    def lacks(text):
+        return text.encode("cp932", "replace").decode("cp932") != text
+
+    assert not {key for key, text in i18n.catalogue(name).items() if lacks(text)}
+
+
 def test_every_key_that_is_asked_for_exists():
     assert not {(path, key) for path, key in asked_for() if key not in ENGLISH}
 

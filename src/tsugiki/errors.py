@@ -15,6 +15,8 @@ An error is a key of the message catalogue and the facts that fill it; the key i
 subject, found, allowed, next step. The class carries the exit code of the command line and the HTTP status.
 """
 
+import errno
+import re
 from typing import ClassVar
 
 from tsugiki import i18n
@@ -93,3 +95,15 @@ class SpaceError(TsugikiError, OSError):
     """No room left where something must be written."""
 
     exit_code, http_status = 10, 507
+
+
+def reason_of(error: OSError) -> str:
+    """Why the system refused: in the language in force, or in the system's words where the catalogue has none."""
+    key = f"system.{errno.errorcode.get(error.errno or 0, '').lower()}"
+    return i18n.text(key) if key in i18n.catalogue(i18n.FALLBACK) else error.strerror or str(error)
+
+
+def place_of(error: Exception) -> str:
+    """Line and column that a parser of JSON or TOML complains of; its own words where it names none."""
+    found = re.search(r"line (\d+),? column (\d+)", str(error))
+    return i18n.text("config.place", line=found[1], column=found[2]) if found else str(error)

@@ -6,7 +6,7 @@ import secrets
 import sys
 from pathlib import Path
 
-from tsugiki.errors import ConfigError
+from tsugiki.errors import ConfigError, reason_of
 
 # Of Linux: paths as they are, and both names kept.
 _HERE, _EXCHANGE = -100, 2
@@ -23,7 +23,7 @@ def home() -> Path:
     try:
         return private_folder(folder)
     except OSError as error:
-        raise ConfigError("cache.no_home", path=folder, reason=error.strerror or error) from error
+        raise ConfigError("cache.no_home", path=folder, reason=reason_of(error)) from error
 
 
 def private_folder(folder: Path) -> Path:

@@ -10,9 +10,9 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
-from tsugiki.errors import PackageError
+from tsugiki.errors import PackageError, place_of
 from tsugiki.review import Review
-from tsugiki.spec import Spec, canonical
+from tsugiki.spec import Spec, canonical, wanted
 
 SCHEMA_VERSION = 1
 
@@ -152,14 +152,14 @@ class Manifest(Spec):
         try:
             values = json.loads(content)
         except (ValueError, RecursionError) as error:
-            raise PackageError("package.not_json", path=path, reason=error) from error
+            raise PackageError("package.not_json", path=path, reason=place_of(error)) from error
         found = values.get("schema_version") if isinstance(values, dict) else None
         if found != SCHEMA_VERSION:
             raise PackageError("package.schema", path=path, found=found, allowed=SCHEMA_VERSION)
         try:
             manifest = cls.model_validate(values)
         except ValidationError as error:
-            faults = "; ".join(f"{'.'.join(map(str, f['loc']))}: {f['msg']}" for f in error.errors())
+            faults = "; ".join(f"{'.'.join(map(str, f['loc']))}: {wanted(f)}" for f in error.errors())
             raise PackageError("package.fields", path=path, faults=faults) from None
         if manifest.to_bytes() != content:
             raise PackageError("package.not_canonical", path=path)

@@ -7,11 +7,13 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from tsugiki.i18n import text
+
 
 class _Speed(ProgressColumn):
     def render(self, task: Task) -> Text:
         """Rows per second, once there are any."""
-        return Text(f"{task.speed:,.0f} rows/s" if task.speed else "")
+        return Text(text("progress.speed", rate=f"{task.speed:,.0f}") if task.speed else "")
 
 
 @contextmanager

@@ -21,6 +21,7 @@ _WANTED = {
     "bool": "bool",
     "string": "text",
     "missing": "missing",
+    "too_short": "missing",
 }
 
 
@@ -76,7 +77,7 @@ def _fault(kind: type[BaseModel], fault: dict[str, Any]) -> str:
     path = [str(part) for part in fault["loc"]]
     name = ".".join(path)
     if fault["type"] != "extra_forbidden":
-        return text("spec.fault", name=name, wanted=_wanted(fault), found=repr(str(fault["input"])[:60]))
+        return text("spec.fault", name=name, wanted=wanted(fault), found=repr(str(fault["input"])[:60]))
     section: Any = kind
     for part in path[:-1]:
         fields = getattr(section, "model_fields", {})
@@ -85,12 +86,18 @@ def _fault(kind: type[BaseModel], fault: dict[str, Any]) -> str:
     return text("spec.unknown", name=name, nearest=nearest(path[-1], known), allowed=", ".join(known))
 
 
-def _wanted(fault: dict[str, Any]) -> str:
-    """What would have been right: in our words for what people get wrong, in pydantic's for the rest."""
+def wanted(fault: Mapping[str, Any]) -> str:
+    """What would have been right: in our words for what people get wrong, in pydantic's for the rest.
+
+    Args:
+        fault: one of `ValidationError.errors()`.
+    """
     kind, limits = fault["type"], fault.get("ctx", {})
-    for name, sign in (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<=")):
+    if kind == "extra_forbidden":
+        return text("spec.extra")
+    for name in ("gt", "ge", "lt", "le"):
         if name in limits:
-            return f"{sign} {limits[name]}"
+            return text(f"spec.{name}", limit=f"{limits[name]:g}")
     if kind == "literal_error":
         return str(limits["expected"]).replace(" or ", ", ")
     for start, key in _WANTED.items():

@@ -412,13 +412,13 @@ def test_without_room_the_numbers_are_the_same_and_a_warning_says_why(base, monk
         monkeypatch.setattr(prefix_cache, "_SEGMENT_BYTES", 5_000)
         settings = CacheSettings(quota_bytes=40_000)
     else:
-        monkeypatch.setattr(Shelf, "writer", lambda *_: (_ for _ in ()).throw(PermissionError(13, "not yours")))
+        monkeypatch.setattr(Shelf, "writer", lambda *_: (_ for _ in ()).throw(PermissionError(13, "", "shelf")))
 
     with caplog.at_level(logging.WARNING, "tsugiki"):
         found = PrefixCache(base, 64, settings).rows(texts, [2], LAYERS)
     (record,) = caplog.records
     assert "not kept" in record.message
-    assert ("not yours" if when == "no permission" else "quota") in record.message
+    assert ("shelf: Permission denied" if when == "no permission" else "quota") in record.message
     assert found.stored == {} and found.computed == 30
     assert bool(list(cache_root().rglob("*.idx"))) is (when == "while writing")
     monkeypatch.undo()

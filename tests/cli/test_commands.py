@@ -268,7 +268,7 @@ def test_inspect_says_what_is_missing(tsugiki, name, code):
 def test_doctor_looks_at_everything(tsugiki):
     told = tsugiki("doctor", "--json").json
     names = [check["name"] for check in told["checks"]]
-    assert names == ["python", "machine", "torch", "speed", "base", "home", "fonts", "packages"]
+    assert names == ["python", "machine", "torch", "speed", "base", "home", "packages"]
     assert "TSUGIKI_HOME" in tsugiki("doctor").out
 
 

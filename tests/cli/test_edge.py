@@ -79,6 +79,17 @@ def test_what_the_system_refuses_is_named(capsys):
     assert "rows.csv: Permission denied." in capsys.readouterr().err
 
 
+def test_what_the_system_refuses_is_said_in_the_language_in_force(capsys, monkeypatch):
+    monkeypatch.setenv("TSUGIKI_LANG", "ja")
+    edge.guard(raising(PermissionError(13, "Permission denied", "rows.csv")), as_json=False)
+    assert "rows.csv: アクセスする権限がありません。" in capsys.readouterr().err
+
+
+def test_what_only_the_system_has_words_for_is_said_in_its_words():
+    assert errors.reason_of(OSError(71, "Protocol error")) == "Protocol error"
+    assert errors.reason_of(OSError("no number")) == "no number"
+
+
 def test_too_little_memory_is_said(capsys):
     assert edge.guard(raising(MemoryError()), as_json=False) == 1
     assert "memory" in capsys.readouterr().err
@@ -122,7 +133,7 @@ def test_a_console_without_utf8_shows_what_it_can(monkeypatch):
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
     edge.guard(lambda: show(Answer({}, "接ぎ木 ok"), as_json=False), as_json=False)
     sys.stdout.flush()
-    assert raw.getvalue() == b"??? ok\n"
+    assert raw.getvalue() == b"\\u63a5\\u304e\\u6728 ok\n"
 
 
 @pytest.mark.parametrize("line", [["--help"], ["--lang", "ja", "--help"], ["nonsense", "--lang", "ja"]])

@@ -60,6 +60,14 @@ def test_a_file_of_two_encodings_names_a_line_of_each():
     assert (caught.value.facts["first"], caught.value.facts["second"]) == (2, 3)
 
 
+def test_a_file_of_two_encodings_is_explained_in_japanese(monkeypatch):
+    monkeypatch.setenv("TSUGIKI_LANG", "ja")
+    with pytest.raises(RowsError) as caught:
+        decode("混在.csv", "油漏れ\n".encode() + "異常音が発生\n".encode("cp932"))
+    said = "混在.csv には 2 つの文字コードが混ざっています。1 行目は UTF-8、2 行目は CP932 です。"
+    assert str(caught.value).startswith(said)
+
+
 def test_an_encoding_that_is_named_is_taken_at_its_word():
     assert decode("a.csv", "é".encode("cp1252"), "cp1252") == ("é", "cp1252")
     with pytest.raises(RowsError) as caught:

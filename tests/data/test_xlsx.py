@@ -27,6 +27,11 @@ def book(path, sheets):
     return path
 
 
+@pytest.fixture(autouse=True)
+def english(monkeypatch):
+    monkeypatch.setenv("TSUGIKI_LANG", "en")
+
+
 def fault(path, kind=RowsError, **named):
     with pytest.raises(kind) as caught:
         read_splits(path, Reading.of(**named))
@@ -94,6 +99,40 @@ def test_a_workbook_with_a_password_or_of_the_old_kind_is_not_called_damaged(tmp
     (tmp_path / "b.xlsx").write_bytes(magic + "Workbook".encode("utf-16-le"))
     assert fault(tmp_path / "a.xlsx").code == "rows.protected"
     assert fault(tmp_path / "b.xlsx").code == "rows.old_workbook"
+
+
+def test_a_sheet_that_is_full_is_read_with_a_warning(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("tsugiki.data.formats.xlsx._MOST_ROWS", len(ROWS))
+    assert read_splits(book(tmp_path / "a.xlsx", {"一覧": ROWS})).train == READ
+    assert "一覧" in caplog.text and f"with {len(ROWS)} rows" in caplog.text
+
+
+def test_a_sheet_with_room_left_is_read_without_one(tmp_path, caplog):
+    read_splits(book(tmp_path / "a.xlsx", {"一覧": ROWS}))
+    assert caplog.text == ""
+
+
+def test_in_japanese_every_fault_of_a_workbook_is_named_with_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("TSUGIKI_LANG", "ja")
+    old = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(504)
+    (tmp_path / "鍵.xlsx").write_bytes(old + "EncryptedPackage".encode("utf-16-le"))
+    (tmp_path / "旧.xlsx").write_bytes(old + "Workbook".encode("utf-16-le"))
+    (tmp_path / "壊.xlsx").write_bytes(b"text")
+    book(tmp_path / "式.xlsx", {"s": [("text", "label"), ("=A2", "leak")]})
+    book(tmp_path / "結合.xlsx", {"s": [("text", "label", None), ("oil", "leak", 1)]})
+    book(tmp_path / "複数.xlsx", {"4月": ROWS, "5月": ROWS})
+    said = {
+        "鍵.xlsx": "パスワードを解除して保存し直してください",
+        "旧.xlsx": ".xlsx 形式で保存し直してください",
+        "壊.xlsx": "やり直してください",
+        "式.xlsx": "2 行目: 計算結果が保存されていない数式があります。Excel で開いて上書き保存してください",
+        "結合.xlsx": "C 列に値が入っていますが、1 行目に列名がありません",
+        "複数.xlsx": "4月, 5月。使うシートを --sheet で 1 つ指定してください",
+    }
+    for name, words in said.items():
+        message = str(fault(tmp_path / name))
+        assert name in message and words in message
+    assert "--sheet に指定してください" in str(fault(tmp_path / "複数.xlsx", MissingError, sheet="6月"))
 
 
 def test_another_archive_is_damaged(tmp_path):

@@ -73,6 +73,28 @@ def test_a_comparison_is_written_kept_and_free_of_texts(splits, base_folder, tmp
     assert again.rows == comparison.rows
 
 
+def test_the_log_of_the_worker_is_utf8_on_any_console(tmp_path, monkeypatch):
+    class Worker:
+        def __init__(self, command, *, env, **_):
+            started.append(env)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def terminate(self):
+            pass
+
+    started: list[dict[str, str]] = []
+    monkeypatch.setenv("PYTHONIOENCODING", "cp932:strict")
+    monkeypatch.setattr("tsugiki.evaluate.compare.subprocess.Popen", Worker)
+    with comparing._bench(tmp_path, 1):
+        pass
+    assert [env["PYTHONIOENCODING"] for env in started] == ["utf-8"]
+
+
 def test_a_run_that_fails_says_where_to_look(job, tmp_path):
     class Worker:
         """Fails as a worker does."""

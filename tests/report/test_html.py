@@ -57,6 +57,8 @@ def test_the_page_speaks_the_language_in_force(rows, differences, pictures):
         i18n.use_language(None)
     assert '<html lang="ja">' in page
     assert "正解率" in page
+    english = (words for key, words in i18n.catalogue("en").items() if key.startswith("report.") and "{" not in words)
+    assert not [words for words in english if f">{words}<" in page or f'"{words}"' in page]
 
 
 def test_a_simple_method_that_stays_behind_is_not_enough(rows, differences):

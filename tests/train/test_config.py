@@ -103,7 +103,15 @@ def test_text_that_is_not_toml_is_refused_with_the_place(tmp_path):
 
 
 def test_a_file_that_is_not_utf_8_is_refused(tmp_path):
-    assert fault(path=toml(tmp_path, "name = '本'".encode("cp932"))).code == "config.not_toml"
+    assert fault(path=toml(tmp_path, "name = '本'".encode("cp932"))).code == "config.not_utf8"
+
+
+def test_in_japanese_what_is_wrong_with_a_file_is_said_without_a_word_of_english(tmp_path, monkeypatch):
+    monkeypatch.setenv("TSUGIKI_LANG", "ja")
+    said = str(fault(path=toml(tmp_path, "[train]\nepochs = \n")))
+    assert "2 行目の 10 文字目" in said and "Invalid" not in said
+    said = str(fault(path=toml(tmp_path, "[train]\nepochs = 0\nseed = 'x'\n")))
+    assert "0 より大きい値が必要ですが、'0' になっています" in said and "整数が必要ですが、'x' になっています" in said
 
 
 def test_a_byte_order_mark_as_editors_on_windows_write_it_is_no_fault(tmp_path):

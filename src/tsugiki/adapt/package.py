@@ -26,7 +26,7 @@ from tsugiki.adapt.adapted import Graft
 from tsugiki.adapt.form import FORMS, Form
 from tsugiki.adapt.reader import READERS
 from tsugiki.base.model import Base
-from tsugiki.errors import BaseModelError, ConfigError, MissingError, PackageError, SpaceError
+from tsugiki.errors import BaseModelError, ConfigError, MissingError, PackageError, SpaceError, place_of, reason_of
 from tsugiki.home import swap, sync_folder
 from tsugiki.manifest import Manifest, ModuleFacts
 
@@ -81,7 +81,8 @@ def require_free(folder: Path) -> None:
     _check_replaceable(folder, FILES)
     above = next(parent for parent in folder.resolve().parents if parent.exists())
     if not above.is_dir() or not os.access(above, os.W_OK):
-        raise ConfigError("package.not_writable", path=folder, reason=above)
+        refused = OSError(errno.EACCES if above.is_dir() else errno.ENOTDIR, "")
+        raise ConfigError("package.not_writable", path=folder, reason=f"{above}: {reason_of(refused)}")
 
 
 def save_package(
@@ -248,7 +249,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes], replaceable: Sequence
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             needed = sum(map(len, files.values()))
             raise SpaceError("package.no_space", path=folder, needed=f"{needed:,}") from error
-        raise ConfigError("package.not_writable", path=folder, reason=error.strerror or error) from error
+        raise ConfigError("package.not_writable", path=folder, reason=reason_of(error)) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
@@ -260,7 +261,7 @@ def _manifest(content: bytes, path: Path) -> Manifest:
         raise
     except (ValueError, RecursionError) as error:
         # Read by Python's JSON but not by anybody else's: NaN, half a surrogate pair, endless nesting.
-        raise PackageError("package.not_json", path=path, reason=error) from None
+        raise PackageError("package.not_json", path=path, reason=place_of(error)) from None
 
 
 def _check_replaceable(place: Path, replaceable: Sequence[str]) -> None:

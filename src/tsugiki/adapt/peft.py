@@ -23,7 +23,7 @@ from tsugiki.adapt.package import Package, check_base, read_tensors, write_folde
 from tsugiki.base.anatomy import Site
 from tsugiki.base.model import Base
 from tsugiki.base.suffix import layers_of, trunk
-from tsugiki.errors import ExportError, MissingError, PackageError
+from tsugiki.errors import ExportError, MissingError, PackageError, place_of
 
 CONFIG, WEIGHTS, HEAD, LOADER = "adapter_config.json", "adapter_model.safetensors", "head.safetensors", "load_head.py"
 
@@ -235,7 +235,7 @@ def _config(folder: Path) -> dict[str, Any]:
     try:
         loaded = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
-        raise PackageError("package.not_json", path=path, reason=error) from None
+        raise PackageError("package.not_json", path=path, reason=place_of(error)) from None
     config: dict[str, Any] = loaded if isinstance(loaded, dict) else {}
     if config.get("peft_type") != "LORA":
         raise PackageError("package.peft_type", path=path, found=config.get("peft_type"))

@@ -24,6 +24,7 @@ from tsugiki.base.tokens import encode, pad
 from tsugiki.base.upkeep import CacheSettings, Size, cache_root
 from tsugiki.data.batches import equal_length_batches
 from tsugiki.data.texts import NORMALISED
+from tsugiki.errors import reason_of
 from tsugiki.i18n import notify, text, warn
 from tsugiki.progress import progress
 
@@ -153,7 +154,8 @@ class PrefixCache:
             else:
                 notify("cache.known", rows=len(texts))
         except OSError as error:
-            warn("cache.uncached", reason=error)
+            where = f"{error.filename}: " if error.filename else ""
+            warn("cache.uncached", reason=where + reason_of(error))
             return None
         pooled = torch.zeros(len(texts), top + 1, self.base.width)
         means = order.means.read(order.keys)

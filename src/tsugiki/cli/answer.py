@@ -1,5 +1,6 @@
 """What a command found, told to people and to programs. Only this goes to stdout, so that it can be piped on."""
 
+import codecs
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -53,8 +54,8 @@ def show(answers: Answer | Iterable[Answer], *, as_json: bool) -> None:
 
 
 def to_json(facts: Mapping[str, Any]) -> str:
-    """One line; letters that the console cannot show are escaped, so nothing is lost."""
-    utf8 = (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
+    """One line, in UTF-8 or, where the stream is of another encoding, with everything beyond ASCII escaped."""
+    utf8 = codecs.lookup(sys.stdout.encoding or "ascii").name == "utf-8"
     return json.dumps(facts, ensure_ascii=not utf8, default=str)
 
 

@@ -19,6 +19,7 @@ from typer.main import get_command
 from tsugiki import i18n
 from tsugiki.cli import edge, help
 from tsugiki.cli.answer import show
+from tsugiki.cli.usage import UsageError
 from tsugiki.errors import ConfigError
 
 _PACKAGE = "tsugiki.cli.commands"
@@ -28,6 +29,24 @@ _ORDER = ["demo", "train", "predict", "evaluate", "compare", "inspect", "export"
 
 class Command(TyperCommand):
     """One command, with a help page in the language in force."""
+
+    # Or Typer would refuse arguments too many in English.
+    allow_extra_args = True
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Take the command line apart.
+
+        Raises:
+            ConfigError: there are arguments too many.
+        """
+        try:
+            beyond: list[str] = super().parse_args(ctx, args)
+        except UsageError as error:
+            error.ctx = error.ctx or ctx
+            raise
+        if beyond:
+            raise ConfigError("cli.too_many", found=" ".join(beyond), command=ctx.command_path)
+        return beyond
 
     def get_params(self, ctx: Any) -> Any:
         """Arguments and options, each with its text."""

@@ -7,16 +7,13 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import typer
 
 from tsugiki import i18n
+from tsugiki.cli import usage
 from tsugiki.cli.answer import to_json
-from tsugiki.errors import TsugikiError
-
-# Whichever click Typer was built with.
-_UsageError: Any = typer.BadParameter.__mro__[1]
+from tsugiki.errors import TsugikiError, reason_of
 
 _INTERRUPTED, _BROKEN_PIPE, _UNEXPECTED = 130, 141, 70
 _QUIET = {
@@ -41,8 +38,8 @@ def guard(run: Callable[[], None], *, as_json: bool) -> int:
         return _fail(error.code, str(error), error.exit_code, as_json=as_json)
     except typer.Exit as error:
         return error.exit_code
-    except _UsageError as error:
-        return _fail(*_usage(error), 2, as_json=as_json)
+    except usage.UsageError as error:
+        return _fail(*usage.explained(error), 2, as_json=as_json)
     except (KeyboardInterrupt, typer.Abort):
         return _fail("cli.interrupted", i18n.text("cli.interrupted"), _INTERRUPTED, as_json=as_json)
     except BrokenPipeError:
@@ -52,8 +49,7 @@ def guard(run: Callable[[], None], *, as_json: bool) -> int:
     except MemoryError:
         return _fail("cli.memory", i18n.text("cli.memory"), 1, as_json=as_json)
     except OSError as error:
-        reason = error.strerror or str(error)
-        sentence = i18n.text("cli.system", path=error.filename or "-", reason=reason)
+        sentence = i18n.text("cli.system", path=error.filename or "-", reason=reason_of(error))
         return _fail("cli.system", sentence, 1, as_json=as_json)
     except Exception as error:  # noqa: BLE001 (the edge: everything ends here)
         reason = " ".join(str(error).split())[:300]
@@ -78,32 +74,6 @@ def _fail(code: str, sentence: str, exit_code: int, *, as_json: bool) -> int:
     else:
         say(f" {sentence}", label=f"error[{code}]:", style="bold red")
     return exit_code
-
-
-def _usage(error: Any) -> tuple[str, str]:
-    """Code and sentence of a command line that cannot be taken apart."""
-    command = error.ctx.command_path if error.ctx else "tsugiki"
-    name = _name(getattr(error, "param", None))
-    match type(error).__name__:
-        case "NoSuchOption":
-            near = ", ".join(error.possibilities or ()) or "-"
-            return _worded("cli.no_such_option", option=error.option_name, nearest=near, command=command)
-        case "MissingParameter":
-            return _worded("cli.missing", name=name, command=command)
-        case "BadParameter":
-            return _worded("cli.bad_value", name=name, reason=error.message.rstrip("."), command=command)
-        case _:
-            return _worded("cli.usage", reason=error.message.rstrip("."), command=command)
-
-
-def _worded(code: str, **facts: object) -> tuple[str, str]:
-    return code, i18n.text(code, **facts)
-
-
-def _name(parameter: Any) -> str:
-    if parameter is None:
-        return "-"
-    return str(parameter.opts[0] if parameter.opts[0].startswith("-") else parameter.metavar or parameter.name.upper())
 
 
 class _Notices(logging.Handler):
@@ -140,8 +110,8 @@ def _only_our_voice() -> Iterator[None]:
 
 
 def _make_streams_forgiving() -> None:
-    """A console without UTF-8 shows `?` for what it lacks, and nothing crashes."""
+    """A console without UTF-8 shows what it lacks by its number: nothing crashes, and nothing is lost."""
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
-            reconfigure(errors="replace")
+            reconfigure(errors="backslashreplace")

@@ -233,9 +233,10 @@ class _Bench:
     def run(self, name: str, job: Job) -> _Run:
         """Do a job, unless it is done."""
         out = self.folder / f"{name.replace(':', '-')}-seed{job.seed}-{job.digest()[:12]}"
-        rate = f", {job.learning_rate:g}" if job.learning_rate else ""
+        key = "compare.run_at_rate" if job.learning_rate else "compare.run"
         task = self.progress.task_ids[0]
-        self.progress.update(task, description=f"{name}, seed {job.seed}{rate}")
+        shown = text(key, method=name, seed=job.seed, rate=f"{job.learning_rate or 0:g}")
+        self.progress.update(task, description=shown)
         if not (out / RESULTS).exists():
             shutil.rmtree(out, ignore_errors=True)
             self._work(name, job, out)
@@ -267,7 +268,8 @@ def _bench(folder: Path, total: int) -> Iterator[_Bench]:
     console = Console(stderr=True)
     shown = console.is_terminal or console.is_jupyter
     command = [sys.executable, "-m", "tsugiki.evaluate.worker"]
-    environment = {**os.environ, "TSUGIKI_LANG": language()}
+    # Whatever the console speaks, the worker's log is read as UTF-8.
+    environment = {**os.environ, "TSUGIKI_LANG": language(), "PYTHONIOENCODING": "utf-8"}
     with (
         Progress(*columns, console=console, transient=True, disable=not shown) as progress,
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as worker,

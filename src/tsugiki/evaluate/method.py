@@ -18,7 +18,7 @@ from pydantic import BeforeValidator, NonNegativeInt, PositiveFloat, PositiveInt
 from tsugiki.base.model import Base, load_base
 from tsugiki.base.tokens import MAX_LENGTH
 from tsugiki.data.rows import Rows
-from tsugiki.errors import ConfigError, MissingError
+from tsugiki.errors import ConfigError, MissingError, place_of
 from tsugiki.family import Family
 from tsugiki.spec import Spec
 from tsugiki.tasks.task import Task, task_of
@@ -190,5 +190,5 @@ def _spec(name: str, own: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     except OSError as error:
         raise MissingError("evaluate.no_peft_config", path=path or "-") from error
     except ValueError as error:
-        raise ConfigError("evaluate.peft_config", path=path, reason=error) from error
+        raise ConfigError("evaluate.peft_config", path=path, reason=place_of(error)) from error
     return {"kind": "peft", "title": file.stem, "config": config}

@@ -6,6 +6,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from tsugiki.i18n import text
 from tsugiki.manifest import Manifest
 
 # SPDX identifiers whose lower case Hugging Face knows as a licence.
@@ -19,7 +20,9 @@ _MARKUP = str.maketrans({c: f"\\{c}" for c in "\\|`*_[]<>#"})
 
 
 def card(manifest: Manifest) -> str:
-    """`README.md` of a package, in English: what it is, how to use it, how good it is, what it cost and its limits.
+    """`README.md` of a package: what it is, how to use it, how good it is, what it cost and its limits.
+
+    It speaks the language in force; names, numbers and the front matter are the same in every language.
 
     Args:
         manifest: with the digests of its tensors.
@@ -30,6 +33,7 @@ def card(manifest: Manifest) -> str:
         _environment()
         .get_template("card.md.j2")
         .render(
+            t=text,
             m=manifest,
             digest=manifest.digest(),
             # As `Base.digest` says it when the same layers are loaded.

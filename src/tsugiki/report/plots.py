@@ -1,19 +1,19 @@
 """Pictures, as PNG: told apart by marker and line as well as by colour, every line labelled where it ends."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib import font_manager, rc_context
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
-from tsugiki.i18n import FALLBACK, catalogue, text
+from tsugiki.i18n import text
+from tsugiki.report.fonts import drawable, fonts
 from tsugiki.report.tables import Row, Summary, candidates, summaries
 
 if TYPE_CHECKING:
@@ -25,11 +25,6 @@ Floats = NDArray[np.float64]
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _LINES = ("-", "--", "-.", ":")
-_JAPANESE = (
-    *("Noto Sans CJK JP", "Noto Sans JP", "Source Han Sans JP", "IPAexGothic", "IPAPGothic", "IPAGothic"),
-    *("Hiragino Sans", "Yu Gothic", "Meiryo", "MS Gothic", "TakaoPGothic", "VL PGothic"),
-)
-_LATIN = "DejaVu Sans"  # comes with matplotlib
 
 _DPI = 150
 _GREY = "#666666"
@@ -40,7 +35,7 @@ _MOST_COUNTED = 24
 
 def score_by_time(rows: Sequence[Row], path: Path) -> None:
     """Draw the best validation score so far against seconds of training: a line per run, a point per method."""
-    with _fonts():
+    with fonts():
         figure, axes = _axes("report.score_by_time", "report.axis_seconds", "report.axis_validation")
         groups = summaries(rows)
         for i, group in enumerate(groups):
@@ -58,7 +53,7 @@ def score_by_time(rows: Sequence[Row], path: Path) -> None:
             axes.text(
                 0.01,
                 100 * target,
-                _words("report.target", score=f"{100 * target:.1f}"),
+                text("report.target", score=f"{100 * target:.1f}"),
                 color=_GREY,
                 fontsize=8,
                 va="bottom",
@@ -69,7 +64,7 @@ def score_by_time(rows: Sequence[Row], path: Path) -> None:
 
 def score_by_parameters(rows: Sequence[Row], path: Path) -> None:
     """Draw the test score against trained parameters, with its range over seeds; losers of races are hollow."""
-    with _fonts():
+    with fonts():
         figure, axes = _axes("report.score_by_parameters", "report.axis_parameters", "report.axis_test")
         groups = summaries(rows)
         if len(alone := {row["num_trainable"] for row in rows}) == 1:  # which has no width to fit
@@ -94,7 +89,7 @@ def confusion_picture(evaluation: "Evaluation", path: Path) -> None:
     matrix = np.asarray(evaluation.confusion, dtype=float)
     shares = matrix / matrix.sum(axis=1, keepdims=True).clip(min=1)
     num = len(matrix)
-    with _fonts():
+    with fonts():
         size = 2.6 + (0.42 if num <= _MOST_COUNTED else 0.17) * num
         figure = Figure(figsize=(size + 0.6, size), dpi=_DPI, layout="constrained")
         axes = figure.add_subplot()
@@ -103,18 +98,18 @@ def confusion_picture(evaluation: "Evaluation", path: Path) -> None:
         fontsize = 8 if num <= _MOST_COUNTED else 6
         axes.set_xticks(range(num), names, rotation=90, fontsize=fontsize)
         axes.set_yticks(range(num), names, fontsize=fontsize)
-        axes.set_xlabel(_words("report.axis_answer"))
-        axes.set_ylabel(_words("report.axis_label"))
+        axes.set_xlabel(text("report.axis_answer"))
+        axes.set_ylabel(text("report.axis_label"))
         if num <= _MOST_COUNTED:
             _count(axes, matrix, shares)
         bar = figure.colorbar(image, ax=axes, shrink=0.6, pad=0.02)
-        bar.set_label(_words("report.axis_share"))
+        bar.set_label(text("report.axis_share"))
         _save(figure, path)
 
 
 def coverage_picture(evaluation: "Evaluation", path: Path) -> None:
     """Draw the share of right answers against the share of rows that are answered unseen, surest first."""
-    with _fonts():
+    with fonts():
         figure = Figure(figsize=(7, 4.5), dpi=_DPI, layout="constrained")
         axes = figure.add_subplot()
         shares, precision = (np.array(values) * 100 for values in zip(*evaluation.coverage, strict=True))
@@ -124,7 +119,7 @@ def coverage_picture(evaluation: "Evaluation", path: Path) -> None:
             axes.axhline(wanted, color=_GREY, linewidth=1, linestyle=(0, (1, 2)))
             axes.axvline(share, color=_COLOURS[1], linewidth=1.5, linestyle="--")
             axes.annotate(
-                _words("report.wanted", share=f"{wanted:.0f}"),
+                text("report.wanted", share=f"{wanted:.0f}"),
                 (0.01, wanted),
                 xycoords=axes.get_yaxis_transform(),
                 fontsize=8,
@@ -132,7 +127,7 @@ def coverage_picture(evaluation: "Evaluation", path: Path) -> None:
                 va="bottom",
             )
             axes.annotate(
-                _words("report.automatic", share=f"{share:.0f}"),
+                text("report.automatic", share=f"{share:.0f}"),
                 (share, 0.02),
                 xycoords=axes.get_xaxis_transform(),
                 xytext=(-4, 0),
@@ -142,9 +137,9 @@ def coverage_picture(evaluation: "Evaluation", path: Path) -> None:
                 ha="right",
             )
         axes.set_xlim(0, 100)
-        axes.set_title(_words("report.coverage"), loc="left", fontsize=11)
-        axes.set_xlabel(_words("report.axis_coverage"))
-        axes.set_ylabel(_words("report.axis_precision"))
+        axes.set_title(text("report.coverage"), loc="left", fontsize=11)
+        axes.set_xlabel(text("report.axis_coverage"))
+        axes.set_ylabel(text("report.axis_precision"))
         _save(figure, path)
 
 
@@ -190,9 +185,9 @@ def _axes(title: str, across: str, up: str) -> tuple[Figure, Axes]:
     axes = figure.add_subplot()
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
-    axes.set_title(_words(title), loc="left", fontsize=11)
-    axes.set_xlabel(_words(across))
-    axes.set_ylabel(_words(up))
+    axes.set_title(text(title), loc="left", fontsize=11)
+    axes.set_xlabel(text(across))
+    axes.set_ylabel(text(up))
     axes.grid(color="#dddddd", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
@@ -273,31 +268,12 @@ def _save(figure: Figure, path: Path) -> None:
     figure.savefig(path, format="png", bbox_inches="tight", pad_inches=0.1)
 
 
-# --- words and fonts -------------------------------------------------------------------------------------------------
-
-
-def _fonts() -> Any:
-    return rc_context({"font.family": _families(), "axes.unicode_minus": False})
-
-
-def _families() -> list[str]:
-    there = {font.name for font in font_manager.fontManager.ttflist}
-    return [_LATIN, *(name for name in _JAPANESE if name in there)]
-
-
-def _words(key: str, **facts: object) -> str:
-    """A text in the language in force, in English where no font has its characters."""
-    words = text(key, **facts)
-    return words if _can_draw(words) else catalogue(FALLBACK)[key].format(**facts)
+# --- words -----------------------------------------------------------------------------------------------------------
 
 
 def _label(label: str, number: str) -> str:
-    """A name short enough for an axis; its number where no font has its characters."""
-    short = " ".join(label.split())
-    short = short if len(short) <= _LONGEST_LABEL else short[: _LONGEST_LABEL - 1] + "…"
-    return short.replace("$", r"\$") if _can_draw(short) else number
-
-
-def _can_draw(words: Iterable[str]) -> bool:
-    fonts = [font_manager.get_font(font_manager.findfont(name)) for name in _families()]
-    return all(any(font.get_char_index(ord(c)) for font in fonts) for c in words)
+    """A name short enough for an axis, never taken for a formula; its number where no font has its letters."""
+    short = drawable(" ".join(label.split()))
+    if short is None:
+        return number
+    return (short if len(short) <= _LONGEST_LABEL else short[: _LONGEST_LABEL - 1] + "…").replace("$", r"\$")

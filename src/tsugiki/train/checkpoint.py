@@ -17,6 +17,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from tsugiki.adapt.package import tensor_digest
+from tsugiki.errors import reason_of
 from tsugiki.home import write_atomically
 from tsugiki.i18n import warn
 
@@ -146,7 +147,7 @@ def write_kept(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, s
     try:
         write_atomically(path, data)
     except OSError as error:
-        warn("train.not_kept", path=path, reason=error.strerror or error)
+        warn("train.not_kept", path=path, reason=reason_of(error))
         return False
     return True
 

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, Positi
 
 from tsugiki.base.upkeep import CacheSettings
 from tsugiki.data.reading import Reading
-from tsugiki.errors import ConfigError, MissingError
+from tsugiki.errors import ConfigError, MissingError, place_of
 from tsugiki.spec import Spec, parse
 
 
@@ -134,8 +134,10 @@ def read_config(
             values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
         except (FileNotFoundError, IsADirectoryError) as error:
             raise MissingError("config.missing", path=path) from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ConfigError("config.not_toml", path=path, reason=error) from error
+        except UnicodeDecodeError as error:
+            raise ConfigError("config.not_utf8", path=path) from error
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigError("config.not_toml", path=path, reason=place_of(error)) from error
     values = _over(usual or {}, values)
     for key, value in (settings or {}).items():
         _put(values, key.split("."), _literal(value))

@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from tsugiki.cli.answer import Answer
@@ -20,14 +19,18 @@ if TYPE_CHECKING:
 
 EXAMPLE = "tsugiki doctor"
 _STYLES = {"ok": "green", "warning": "yellow", "error": "bold red"}
-# A file name is enough to know a font that has Japanese letters.
-_JAPANESE_FONT = re.compile(r"cjk|ipa|noto.*jp|takao|vl.?gothic|meiryo|msgothic|yugoth|hiragino|mplus", re.IGNORECASE)
 _WIDTH = 384  # of the built-in base
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at."""
+    """One thing that was looked at.
+
+    Args:
+        name: for programs; people read `cli.check.NAME`.
+        level: how it is.
+        found: what was found, for people.
+    """
 
     name: str
     level: Literal["ok", "warning", "error"]
@@ -36,7 +39,7 @@ class Check:
 
 def run() -> Answer:
     """Look at everything; the exit code is 1 where something that is needed is missing."""
-    checks = [*_machine(), *_torch(), *_base(), *_home(), *_fonts(), *_packages()]
+    checks = [*_machine(), *_torch(), *_base(), *_home(), *_packages()]
     failed = any(check.level == "error" for check in checks)
     return Answer({"ok": not failed, "checks": [asdict(c) for c in checks]}, _page(checks), int(failed))
 
@@ -47,7 +50,8 @@ def _page(checks: list[Check]) -> "RenderableType":
 
     page = Table.grid(padding=(0, 2))
     for check in checks:
-        page.add_row(Text(check.name), Text(say(f"cli.doctor.{check.level}"), _STYLES[check.level]), Text(check.found))
+        level = Text(say(f"cli.doctor.{check.level}"), _STYLES[check.level])
+        page.add_row(Text(say(f"cli.check.{check.name}")), level, Text(check.found))
     return page
 
 
@@ -96,13 +100,6 @@ def _home() -> Iterator[Check]:
         return
     size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
     yield Check("home", "ok", say("cli.doctor.home", folder=folder, size=size, variable="TSUGIKI_HOME"))
-
-
-def _fonts() -> Iterator[Check]:
-    from matplotlib import font_manager
-
-    found = [Path(path).name for path in font_manager.findSystemFonts() if _JAPANESE_FONT.search(Path(path).name)]
-    yield Check("fonts", "ok", found[0]) if found else Check("fonts", "warning", say("cli.doctor.no_font"))
 
 
 def _packages() -> Iterator[Check]:

@@ -9,7 +9,7 @@ import typer
 
 from tsugiki.cli.answer import Answer
 from tsugiki.cli.options import BaseOption, OutOption
-from tsugiki.errors import ConfigError, MissingError, PackageError
+from tsugiki.errors import ConfigError, MissingError, PackageError, place_of
 from tsugiki.i18n import text as say
 from tsugiki.manifest import BaseFacts, DataFacts, HeadFacts, Manifest, ModuleFacts, Placement
 
@@ -54,7 +54,7 @@ def _named(folder: Path) -> str:
     try:
         name = dict(json.loads(path.read_bytes())).get("base_model_name_or_path")
     except (TypeError, ValueError) as error:
-        raise PackageError("package.not_json", path=path, reason=error) from None
+        raise PackageError("package.not_json", path=path, reason=place_of(error)) from None
     if not name:
         raise ConfigError("cli.no_base_named", path=path)
     return str(name)
@@ -72,7 +72,7 @@ def _head(folder: Path) -> tuple[dict[str, Any], "dict[str, Tensor]"]:
         facts = dict(json.loads(header["__metadata__"]["tsugiki"]))
         labels, states = list(facts["labels"]), [int(state) for state in facts["states"]]
     except (KeyError, TypeError, ValueError) as error:
-        raise PackageError("package.not_json", path=folder / HEAD, reason=error) from None
+        raise PackageError("package.not_json", path=folder / HEAD, reason=place_of(error)) from None
     return {"labels": labels, "states": states}, {f"head.{name}": tensor for name, tensor in tensors.items()}
 
 

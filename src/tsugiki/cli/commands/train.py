@@ -82,12 +82,15 @@ def page(trained: "Trained", out: Path) -> "RenderableType":
     from rich.text import Text
 
     winner = trained.adapter.manifest.variant
-    cost = say("cli.train.cost", total=trained.seconds["total"], cache=trained.seconds["cache"])
-    if trained.saved_s:
-        cost += " " + say("cli.train.saved", saved=trained.saved_s)
-    following = say("cli.train.next", out=out)
+    lines = [
+        trained.verdict,
+        handed_over(trained.adapter.manifest.review),
+        say("cli.train.cost", total=trained.seconds["total"], cache=trained.seconds["cache"]),
+        *([say("cli.train.saved", saved=trained.saved_s)] if trained.saved_s else []),
+        say("cli.train.next", out=out),
+    ]
     tried = candidates([candidate.facts() for candidate in trained.candidates], winner)
-    return Group(tried, *map(Text, (trained.verdict, handed_over(trained.adapter.manifest.review), cost, following)))
+    return Group(tried, *map(Text, lines))
 
 
 def handed_over(review: "Review | None") -> str:
