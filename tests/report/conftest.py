@@ -16,7 +16,9 @@ def row(method, seed, score, *, won=True, variant="v", target=0.8, train_s=10.0,
         **{"score": score, "macro_f1": score, "validation_score": score, "target_score": target},
         **{"num_trainable": num_trainable, "trainable_share": 0.1, "train_s": train_s},
         **{"curve": [[0.0, 0.0], [train_s / 2, score / 2], [train_s, score]]},
-        **{"time_to_target_s": train_s if reached else None},
+        **{"time_to_target_s": train_s if reached else None, "metric": "accuracy", "target_precision": 0.95},
+        **{"calibration_error": 0.04, "automatic_share": 0.5, "automatic_precision": 0.96},
+        **{"coverage": [[0.2, 1.0], [0.5, 0.96], [1.0, score]]},
     }
 
 

@@ -24,10 +24,16 @@ def test_every_picture_is_drawn_in_every_language_without_a_missing_glyph(langua
     try:
         plots.score_by_time(rows, tmp_path / "t.png")
         plots.score_by_parameters(rows, tmp_path / "p.png")
+        plots.coverage_by_method(rows, tmp_path / "c.png")
     finally:
         i18n.use_language(None)
-    assert min(size(tmp_path / "t.png")) > 500
-    assert min(size(tmp_path / "p.png")) > 500
+    for name in "tpc":
+        assert min(size(tmp_path / f"{name}.png")) > 500
+
+
+def test_runs_that_know_nothing_of_confidence_have_no_line(rows, tmp_path):
+    plots.coverage_by_method([{**row, "coverage": [], "target_precision": None} for row in rows], tmp_path / "c.png")
+    assert size(tmp_path / "c.png")
 
 
 @pytest.mark.parametrize("language", i18n.languages())

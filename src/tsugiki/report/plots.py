@@ -110,22 +110,13 @@ def confusion_picture(evaluation: "Evaluation", path: Path) -> None:
 def coverage_picture(evaluation: "Evaluation", path: Path) -> None:
     """Draw the share of right answers against the share of rows that are answered unseen, surest first."""
     with fonts():
-        figure = Figure(figsize=(7, 4.5), dpi=_DPI, layout="constrained")
-        axes = figure.add_subplot()
+        figure, axes = _coverage_axes()
         shares, precision = (np.array(values) * 100 for values in zip(*evaluation.coverage, strict=True))
         axes.plot(shares, precision, color=_COLOURS[0], linewidth=2)
         if evaluation.automatic is not None:
-            wanted, share = 100 * evaluation.automatic.wanted, 100 * evaluation.automatic.share
-            axes.axhline(wanted, color=_GREY, linewidth=1, linestyle=(0, (1, 2)))
+            share = 100 * evaluation.automatic.share
+            _wanted(axes, evaluation.automatic.wanted)
             axes.axvline(share, color=_COLOURS[1], linewidth=1.5, linestyle="--")
-            axes.annotate(
-                text("report.wanted", share=f"{wanted:.0f}"),
-                (0.01, wanted),
-                xycoords=axes.get_yaxis_transform(),
-                fontsize=8,
-                color=_GREY,
-                va="bottom",
-            )
             axes.annotate(
                 text("report.automatic", share=f"{share:.0f}"),
                 (share, 0.02),
@@ -136,44 +127,28 @@ def coverage_picture(evaluation: "Evaluation", path: Path) -> None:
                 color=_COLOURS[1],
                 ha="right",
             )
-        axes.set_xlim(0, 100)
-        axes.set_title(text("report.coverage"), loc="left", fontsize=11)
-        axes.set_xlabel(text("report.axis_coverage"))
-        axes.set_ylabel(text("report.axis_precision"))
         _save(figure, path)
 
 
 def coverage_by_method(rows: Sequence[Row], path: Path) -> None:
     """Draw the same for every method of a comparison, the mean over its runs."""
-    with _fonts():
-        figure = Figure(figsize=(8, 5), dpi=_DPI, layout="constrained")
-        axes = figure.add_subplot()
-        shares = np.linspace(1, 100, 100)
-        named = []
+    shares = np.linspace(1, 100, 100)
+    with fonts():
+        figure, axes = _coverage_axes()
+        ends: dict[int, tuple[str, float]] = {}
         for i, group in enumerate(summaries(rows)):
-            runs = [row["coverage"] for row in rows if row["won"] and row["method"] == group.method and row["coverage"]]
-            if not runs:
+            runs = [np.array(row["coverage"]) for row in rows if row["won"] and row["method"] == group.method]
+            if not all(map(len, runs)):  # kept from a time when runs did not know it
                 continue
-            points = [100 * np.array(run) for run in runs]
-            curves = [np.interp(shares, run[:, 0], run[:, 1]) for run in points]
-            style = _LINES[i % len(_LINES)]
-            axes.plot(shares, np.mean(curves, axis=0), color=_colour(i), linestyle=style, linewidth=1.5)
-            named.append((i, group, float(np.mean(curves, axis=0)[-1])))
+            curve = np.mean([np.interp(shares, 100 * run[:, 0], 100 * run[:, 1]) for run in runs], axis=0)
+            axes.plot(shares, curve, color=_colour(i), linestyle=_LINES[i % len(_LINES)], linewidth=1.5)
+            ends[i] = group.method, float(curve[-1])
+        if rows[0]["target_precision"] is not None:
+            _wanted(axes, rows[0]["target_precision"])
         low, high = axes.get_ylim()
-        heights = _spread([(last - low) / (high - low) for _, _, last in named], 0.055)
-        for (i, group, last), height in zip(named, heights, strict=True):
-            _name(axes, group.method, i, (100.0, last), height)
-        if wanted := rows[0]["target_precision"]:
-            axes.axhline(100 * wanted, color=_GREY, linewidth=1, linestyle=(0, (1, 2)))
-            words = _words("report.wanted", share=f"{100 * wanted:.0f}")
-            where = axes.get_yaxis_transform()
-            axes.text(0.01, 100 * wanted, words, color=_GREY, fontsize=8, va="bottom", transform=where)
-        axes.set_xlim(0, 100)
-        axes.set_title(_words("report.coverage"), loc="left", fontsize=11)
-        axes.set_xlabel(_words("report.axis_coverage"))
-        axes.set_ylabel(_words("report.axis_precision"))
-        axes.grid(color="#dddddd", linewidth=0.6)
-        axes.spines[["top", "right"]].set_visible(False)
+        heights = _spread([(last - low) / (high - low) for _, last in ends.values()], 0.055) if ends else []
+        for (i, (method, last)), height in zip(ends.items(), heights, strict=True):
+            _name(axes, method, i, (100.0, last), height)
         _save(figure, path)
 
 
@@ -191,6 +166,25 @@ def _axes(title: str, across: str, up: str) -> tuple[Figure, Axes]:
     axes.grid(color="#dddddd", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
+
+
+def _coverage_axes() -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(8, 5), dpi=_DPI, layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_xlim(0, 100)
+    axes.set_title(text("report.coverage"), loc="left", fontsize=11)
+    axes.set_xlabel(text("report.axis_coverage"))
+    axes.set_ylabel(text("report.axis_precision"))
+    axes.grid(color="#dddddd", linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _wanted(axes: Axes, share: float) -> None:
+    """A line at the precision that was asked for."""
+    axes.axhline(100 * share, color=_GREY, linewidth=1, linestyle=(0, (1, 2)))
+    label, where = text("report.wanted", share=f"{100 * share:.0f}"), axes.get_yaxis_transform()
+    axes.text(0.01, 100 * share, label, color=_GREY, fontsize=8, va="bottom", transform=where)
 
 
 def _curve(axes: Axes, row: Row, i: int) -> None:
