@@ -6,7 +6,7 @@ USAGES = [
     (["train", "--out", "x"], "cli.missing", "ROWS"),
     (["train", "rows"], "cli.missing", "--out"),
     (["compare", "rows", "--out", "x", "--seeds", "0"], "cli.bad_value", "--seeds"),
-    (["export", "x", "--out", "y", "--format", "onnx"], "cli.bad_value", "--format"),
+    (["export", "x", "--out", "y", "--format", "gguf"], "export.no_such_format", "--format"),
     (["inspect", "x", "y"], "cli.usage", "y"),
     (["train", "rows", "--out"], "cli.usage", "--out"),
     (["train", "rows", "--out", "x", "--set", "epochs"], "cli.bad_setting", "epochs"),

@@ -96,7 +96,7 @@ def load_base(
 
     Args:
         source: a folder or a hub name; None is the built-in MiniLM.
-        precision: of the weights; `auto` takes what is faster on this machine.
+        precision: of the weights; `auto` takes what is faster on this machine, `stored` what they are kept in.
         exit: number of layers to load; None loads all, as does a number that is larger.
         head: whether the vocabulary head is loaded too (a causal decoder that is to generate).
 
@@ -110,7 +110,7 @@ def load_base(
     num_layers = int(config.get_text_config().num_hidden_layers)
     if exit is not None and exit < num_layers:
         _keep_layers(config.get_text_config(), exit)
-    dtype = choose_dtype(precision, place, int(config.get_text_config().hidden_size))
+    dtype = choose_dtype(precision, place, int(config.get_text_config().hidden_size), config.dtype)
     model = freeze(_weights(name, place, config, dtype, head))
     if device := _accelerator():
         model.to(device)

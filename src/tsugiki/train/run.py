@@ -187,16 +187,18 @@ def _race(packer: Packer, held: Rows, plans: list[Plan], folder: Path) -> Iterat
     if not len(held):
         yield head_candidate(train, packer.held, classes, head_states(exit))
         return
-    # As they are clipped when they are answered.
-    texts, held_texts = ([clip(text, packer.max_length) for text in rows.texts] for rows in (packer.rows, held))
-    words = words_candidate(texts, train, held_texts, packer.held, classes, packer.config.train.seed)
-    yield words
+    words = None
+    if packer.config.train.words:
+        # As they are clipped when they are answered.
+        texts, held_texts = ([clip(text, packer.max_length) for text in rows.texts] for rows in (packer.rows, held))
+        words = words_candidate(texts, train, held_texts, packer.held, classes, packer.config.train.seed)
+        yield words
     head = head_candidate(train, packer.held, classes, head_states(exit))
     yield head
     if both := joined(head, words, packer.held):
         yield both
     track = Track(packer.base, train, packer.held, classes, packer.config.train, folder)
-    leader = max(head.score, words.score)
+    leader = max(candidate.score for candidate in (head, words) if candidate)
     for plan in plans:
         if not plan.warm and head.gap < _UNCLEAR:
             continue

@@ -1,0 +1,167 @@
+"""Graphs are run by onnxruntime, on batches of shapes that were not traced."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tests.exports import readme
+from tests.support.models import LAYERS
+from tests.support.packages import packed, projections
+from tests.support.runs import LABELS, easy_rows, easy_splits, quick_config
+from tsugiki import api
+from tsugiki.adapt.adapted import RESIDUAL, Graft
+from tsugiki.adapt.forms.bottleneck import Bottleneck
+from tsugiki.adapt.forms.low_rank import LowRank
+from tsugiki.adapt.forms.scale import Scale
+from tsugiki.base.model import load_base
+from tsugiki.base.tokens import encode, pad
+from tsugiki.errors import ExportError, MissingError
+from tsugiki.export import export, format_of
+from tsugiki.exports import onnx as onnx_export
+from tsugiki.exports.onnx import MODEL
+from tsugiki.manifest import HeadFacts
+from tsugiki.tasks.adapter import Adapter
+
+onnx = pytest.importorskip("onnx", reason="onnx is not installed: pip install 'tsugiki[onnx]'")
+onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: pip install 'tsugiki[onnx]'")
+pytest.importorskip("onnxscript", reason="onnxscript is not installed: pip install 'tsugiki[onnx]'")
+pytestmark = pytest.mark.interop
+
+READOUT = {"kind": "readout", "queries": 4}
+TEXTS = ["oil leak at the pump", "belt", "Ｍｏｔｏｒ noise " + "a b c d " * 20, "valve stuck", "the"]
+
+
+def exported(package, folder):
+    """The session of an export."""
+    runners = export(package, format_of("onnx"), folder)
+    assert list(runners) == ["onnxruntime"]
+    return onnxruntime.InferenceSession(str(folder / MODEL), providers=["CPUExecutionProvider"])
+
+
+def own(package, base_folder, texts):
+    adapter = Adapter(package, load_base(base_folder, precision="fp32"))
+    scores = adapter.scores(texts)
+    adapter.close()
+    return scores
+
+
+def logits(session, base_folder, texts, longest=None):
+    """Of one batch, padded up to a length."""
+    ids, mask = pad(encode(load_base(base_folder, precision="fp32"), texts, 32))
+    more = max(0, (longest or 0) - ids.shape[1])
+    given = {name: np.pad(t.numpy(), ((0, 0), (0, more))) for name, t in (("input_ids", ids), ("attention_mask", mask))}
+    return session.run(["logits"], given)[0]
+
+
+def everything(folder):
+    """Modules that are merged beside modules that are not."""
+    return [*projections(folder, 1), Graft(2, "mlp.up", Scale()), Graft(2, RESIDUAL, Bottleneck(rank=2))]
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta", "modernbert", "deberta-v2"])
+def test_batches_of_any_shape_have_the_adapters_scores(base_at, family, tmp_path):
+    folder = base_at(family)
+    package = packed(folder, everything(folder), head=HeadFacts(states=(1, 2, LAYERS), reader=READOUT, temperature=3.0))
+    session, expected = exported(package, tmp_path / "out"), own(package, folder, TEXTS)
+    for rows, longest in (([0], None), ([1], None), ([1], 30), ([4, 1], None), ([0, 1, 2, 3, 4], None), ([2, 0], 40)):
+        found = logits(session, folder, [TEXTS[row] for row in rows], longest)
+        assert np.abs(found - expected[rows]).max() < 1e-3, (rows, longest)
+
+
+@pytest.mark.parametrize(
+    ("grafts", "reader"),
+    [
+        ([], {"kind": "mean"}),
+        ([], READOUT),
+        ([Graft(1, "attention.query", LowRank(rank=2)), Graft(1, "mlp.down", LowRank(rank=3))], {"kind": "mean"}),
+        ([Graft(3, RESIDUAL, LowRank(rank=2))], {"kind": "mean"}),
+        ([Graft(3, "mlp.up", Bottleneck(rank=2))], READOUT),
+        ([Graft(0, "attention.value", Scale())], {"kind": "mean"}),
+    ],
+)
+def test_modules_of_every_form_and_all_readers_are_in_the_graph(base_at, grafts, reader, tmp_path):
+    package = packed(base_at(), grafts, head=HeadFacts(states=(2, LAYERS), reader=reader))
+    session = exported(package, tmp_path / "out")
+    assert np.abs(logits(session, base_at(), TEXTS) - own(package, base_at(), TEXTS)).max() < 1e-3
+
+
+def test_layers_above_the_exit_are_absent_from_the_file(base_at, tmp_path):
+    package = packed(base_at(), projections(base_at(), 1), head=HeadFacts(states=(2,)), exit=2)
+    session = exported(package, tmp_path / "out")
+    assert np.abs(logits(session, base_at(), TEXTS) - own(package, base_at(), TEXTS)).max() < 1e-3
+    whole = packed(base_at(), projections(base_at(), 1), head=HeadFacts(states=(LAYERS,)))
+    export(whole, format_of("onnx"), tmp_path / "whole")
+    names = {folder: tensors(tmp_path / folder / MODEL) for folder in ("out", "whole")}
+    assert any("layer.2." in name for name in names["whole"]) and any("layer.1." in name for name in names["out"])
+    assert not any("layer.2." in name or "layer.3." in name for name in names["out"])
+
+
+def tensors(file):
+    return [tensor.name for tensor in onnx.load(file).graph.initializer]
+
+
+def test_labels_and_tokenizer_are_beside_the_one_file(base_at, tmp_path):
+    package = packed(base_at(), [], head=HeadFacts(states=(LAYERS,)))
+    exported(package, tmp_path / "out")
+    files = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {MODEL, "tokenizer.json", "export.json", "README.md"} <= files and f"{MODEL}.data" not in files
+    assert json.loads((tmp_path / "out" / "export.json").read_bytes())["labels"] == package.manifest.task["labels"]
+
+
+def test_an_adapter_that_was_trained_answers_alike_by_the_lines_of_its_readme(base_at, tmp_path):
+    from tsugiki.train.run import train_adapter
+
+    form = {"kind": "low_rank", "rank": 4}
+    settings = {"train__words": False, "placement__sites": ["linear"], "placement__form": form}
+    trained = train_adapter(easy_splits(), quick_config(base_at(), placement__strategy="top", **settings))
+    (suffix,) = (c for c in trained.candidates if c.placement.modules)
+    adapter = trained.adapter_of(suffix)
+    adapter.save(tmp_path / "adapter")
+    adapter.close()
+    saved = api.load(tmp_path / "adapter")
+    exported(saved.package, tmp_path / "out")
+    texts = list(easy_rows(72).texts)
+    expected = [answer.label for answer in saved.predict(texts)]
+    assert set(expected) == set(LABELS)
+    assert readme.run(tmp_path / "out", "onnxruntime", texts)["printed"].strip() == str(expected)
+
+
+# --- what is refused -------------------------------------------------------------------------------------------------
+
+
+def refused(package, folder):
+    with pytest.raises((ExportError, MissingError)) as error:
+        export(package, format_of("onnx"), folder)
+    assert not folder.exists()
+    return error.value
+
+
+@pytest.mark.parametrize("name", ["onnx", "onnxscript", "onnxruntime"])
+def test_what_is_not_installed_is_told_with_the_command_that_installs_it(base_at, name, tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx_export, "find_spec", lambda asked: None if asked == name else asked)
+    error = refused(packed(base_at(), [], head=HeadFacts(states=(LAYERS,))), tmp_path / "out")
+    assert error.code == "export.not_installed"
+    assert f"not installed: {name}." in str(error) and 'pip install "tsugiki[onnx]"' in str(error)
+
+
+def test_modules_without_a_head_of_classes_are_refused(base_at, tmp_path):
+    error = refused(packed(base_at(), projections(base_at(), 3)), tmp_path / "out")
+    assert error.code == "export.no_classes" and "--format merged" in str(error)
+
+
+def test_a_base_that_is_no_graph_is_refused_by_name(base_at, tmp_path, monkeypatch):
+    def forward(self, input_ids, attention_mask):
+        if input_ids.sum() > 100:  # a branch on what is in the texts
+            return self.weight.sum() * input_ids
+        return self.bias.sum() * input_ids
+
+    monkeypatch.setattr(onnx_export._Graph, "forward", forward)
+    error = refused(packed(base_at(), [], head=HeadFacts(states=(LAYERS,))), tmp_path / "out")
+    assert error.code == "export.graph" and "BertModel" in str(error) and "\n" not in str(error)
+
+
+def test_a_graph_that_answers_otherwise_never_appears(base_at, tmp_path, monkeypatch):
+    monkeypatch.setattr(onnx_export, "merge", lambda *_: None)
+    error = refused(packed(base_at(), projections(base_at(), 3), head=HeadFacts(states=(LAYERS,))), tmp_path / "out")
+    assert error.code == "export.differs"
