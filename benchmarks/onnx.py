@@ -109,10 +109,8 @@ def main() -> None:
                 "machine": f"{machine()}, onnxruntime {onnxruntime.__version__}",
             }
         )
-        equal = results[-1]["equal_labels"]
-        print(
-            f"{candidate.variant:12} {own_ms:.2f} / {onnx_ms:.2f} ms = {own_ms / onnx_ms:.2f}, equal {equal}/{len(texts)}"
-        )
+        equal = f"{results[-1]['equal_labels']} of {len(texts)} labels are equal"
+        print(f"{candidate.variant:12} {own_ms:.2f} / {onnx_ms:.2f} ms = {own_ms / onnx_ms:.2f}, {equal}")
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(results, indent=1), encoding="utf-8")
 

@@ -16,6 +16,7 @@ def one_thread():
 @pytest.fixture(autouse=True)
 def own_home(tmp_path, monkeypatch):
     monkeypatch.setenv("TSUGIKI_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("TSUGIKI_LANG", "en")
 
 
 @pytest.fixture(scope="session")

@@ -101,5 +101,5 @@ def test_every_format_that_is_named_in_an_error_exists():
 
     for language in i18n.languages():
         texts = [text for key, text in i18n.catalogue(language).items() if key.startswith("export.")]
-        named = {name for text in texts for name in re.findall(r"--format (\w+)", text)}
+        named = {name for text in texts for name in re.findall(r"--format ([a-z]+)", text)}
         assert named and named <= set(EXPORTS.names()), language

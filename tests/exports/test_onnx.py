@@ -32,6 +32,10 @@ READOUT = {"kind": "readout", "queries": 4}
 TEXTS = ["oil leak at the pump", "belt", "Ｍｏｔｏｒ noise " + "a b c d " * 20, "valve stuck", "the"]
 
 
+# Tracing takes seconds, so tests share what they can and the tiny base is cut to two layers.
+EXIT = 2
+
+
 def exported(package, folder):
     """The session of an export."""
     runners = export(package, format_of("onnx"), folder)
@@ -54,67 +58,77 @@ def logits(session, base_folder, texts, longest=None):
     return session.run(["logits"], given)[0]
 
 
-def everything(folder):
-    """Modules that are merged beside modules that are not."""
-    return [*projections(folder, 1), Graft(2, "mlp.up", Scale()), Graft(2, RESIDUAL, Bottleneck(rank=2))]
-
-
-@pytest.mark.parametrize("family", ["bert", "roberta", "modernbert", "deberta-v2"])
-def test_batches_of_any_shape_have_the_adapters_scores(base_at, family, tmp_path):
-    folder = base_at(family)
-    package = packed(folder, everything(folder), head=HeadFacts(states=(1, 2, LAYERS), reader=READOUT, temperature=3.0))
-    session, expected = exported(package, tmp_path / "out"), own(package, folder, TEXTS)
+def require_equal_on_every_shape(session, package, base_folder):
+    expected = own(package, base_folder, TEXTS)
     for rows, longest in (([0], None), ([1], None), ([1], 30), ([4, 1], None), ([0, 1, 2, 3, 4], None), ([2, 0], 40)):
-        found = logits(session, folder, [TEXTS[row] for row in rows], longest)
+        found = logits(session, base_folder, [TEXTS[row] for row in rows], longest)
         assert np.abs(found - expected[rows]).max() < 1e-3, (rows, longest)
 
 
-@pytest.mark.parametrize(
-    ("grafts", "reader"),
-    [
-        ([], {"kind": "mean"}),
-        ([], READOUT),
-        ([Graft(1, "attention.query", LowRank(rank=2)), Graft(1, "mlp.down", LowRank(rank=3))], {"kind": "mean"}),
-        ([Graft(3, RESIDUAL, LowRank(rank=2))], {"kind": "mean"}),
-        ([Graft(3, "mlp.up", Bottleneck(rank=2))], READOUT),
-        ([Graft(0, "attention.value", Scale())], {"kind": "mean"}),
-    ],
-)
-def test_modules_of_every_form_and_all_readers_are_in_the_graph(base_at, grafts, reader, tmp_path):
-    package = packed(base_at(), grafts, head=HeadFacts(states=(2, LAYERS), reader=reader))
-    session = exported(package, tmp_path / "out")
-    assert np.abs(logits(session, base_at(), TEXTS) - own(package, base_at(), TEXTS)).max() < 1e-3
+def merged_and_not(folder):
+    """A package with modules that are merged beside modules that cannot be, read through queries, and calibrated."""
+    grafts = [*projections(folder, 0), Graft(1, "mlp.up", Scale()), Graft(1, RESIDUAL, Bottleneck(rank=2))]
+    head = HeadFacts(states=(1, EXIT), reader=READOUT, temperature=3.0)
+    return packed(folder, grafts, head=head, exit=EXIT)
 
 
-def test_layers_above_the_exit_are_absent_from_the_file(base_at, tmp_path):
-    package = packed(base_at(), projections(base_at(), 1), head=HeadFacts(states=(2,)), exit=2)
-    session = exported(package, tmp_path / "out")
-    assert np.abs(logits(session, base_at(), TEXTS) - own(package, base_at(), TEXTS)).max() < 1e-3
-    whole = packed(base_at(), projections(base_at(), 1), head=HeadFacts(states=(LAYERS,)))
-    export(whole, format_of("onnx"), tmp_path / "whole")
-    names = {folder: tensors(tmp_path / folder / MODEL) for folder in ("out", "whole")}
-    assert any("layer.2." in name for name in names["whole"]) and any("layer.1." in name for name in names["out"])
-    assert not any("layer.2." in name or "layer.3." in name for name in names["out"])
+@pytest.fixture(scope="module")
+def short(base_at, tmp_path_factory):
+    """Package, session and folder of an adapter over the two lower layers of a BERT."""
+    package, folder = merged_and_not(base_at()), tmp_path_factory.mktemp("short") / "out"
+    return package, exported(package, folder), folder
 
 
-def tensors(file):
-    return [tensor.name for tensor in onnx.load(file).graph.initializer]
+@pytest.fixture(scope="module")
+def whole(base_at, tmp_path_factory):
+    """The same over all layers, with other modules and the mean reader."""
+    grafts = [Graft(3, RESIDUAL, LowRank(rank=2)), Graft(0, "mlp.up", Bottleneck(rank=2))]
+    package = packed(base_at(), grafts, head=HeadFacts(states=(2, LAYERS)))
+    folder = tmp_path_factory.mktemp("whole") / "out"
+    return package, exported(package, folder), folder
 
 
-def test_labels_and_tokenizer_are_beside_the_one_file(base_at, tmp_path):
-    package = packed(base_at(), [], head=HeadFacts(states=(LAYERS,)))
-    exported(package, tmp_path / "out")
-    files = {path.name for path in (tmp_path / "out").iterdir()}
+def test_batches_of_any_shape_have_the_adapters_scores(base_at, short, whole):
+    for package, session, _ in (short, whole):
+        require_equal_on_every_shape(session, package, base_at())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["roberta", "modernbert", "deberta-v2", "llama"])
+def test_so_have_those_of_other_families(base_at, family, tmp_path):
+    package = merged_and_not(base_at(family))
+    require_equal_on_every_shape(exported(package, tmp_path / "out"), package, base_at(family))
+
+
+def test_layers_above_the_exit_are_absent_from_the_file(short, whole):
+    # One softmax for the attention of each layer, and one of the readout.
+    assert num_softmax(whole[2]) == LAYERS and num_softmax(short[2]) == EXIT + 1
+    assert (short[2] / MODEL).stat().st_size < (whole[2] / MODEL).stat().st_size
+
+
+def num_softmax(folder):
+    return sum(node.op_type == "Softmax" for node in onnx.load(folder / MODEL).graph.node)
+
+
+def test_labels_and_tokenizer_are_beside_the_one_file(short):
+    package, _, folder = short
+    files = {path.name for path in folder.iterdir()}
     assert {MODEL, "tokenizer.json", "export.json", "README.md"} <= files and f"{MODEL}.data" not in files
-    assert json.loads((tmp_path / "out" / "export.json").read_bytes())["labels"] == package.manifest.task["labels"]
+    assert json.loads((folder / "export.json").read_bytes())["labels"] == package.manifest.task["labels"]
 
 
+@pytest.mark.slow
 def test_an_adapter_that_was_trained_answers_alike_by_the_lines_of_its_readme(base_at, tmp_path):
     from tsugiki.train.run import train_adapter
 
-    form = {"kind": "low_rank", "rank": 4}
-    settings = {"train__words": False, "placement__sites": ["linear"], "placement__form": form}
-    trained = train_adapter(easy_splits(), quick_config(base_at(), placement__strategy="top", **settings))
+    settings = {
+        "train__words": False,
+        "placement__strategy": "top",
+        "placement__sites": ["linear"],
+        "placement__form": {"kind": "low_rank", "rank": 4},
+        "placement__exit": EXIT,
+    }
+    trained = train_adapter(easy_splits(), quick_config(base_at(), **settings))
     (suffix,) = (c for c in trained.candidates if c.placement.modules)
     adapter = trained.adapter_of(suffix)
     adapter.save(tmp_path / "adapter")
@@ -157,11 +171,11 @@ def test_a_base_that_is_no_graph_is_refused_by_name(base_at, tmp_path, monkeypat
         return self.bias.sum() * input_ids
 
     monkeypatch.setattr(onnx_export._Graph, "forward", forward)
-    error = refused(packed(base_at(), [], head=HeadFacts(states=(LAYERS,))), tmp_path / "out")
+    error = refused(packed(base_at(), [], head=HeadFacts(states=(EXIT,)), exit=EXIT), tmp_path / "out")
     assert error.code == "export.graph" and "BertModel" in str(error) and "\n" not in str(error)
 
 
 def test_a_graph_that_answers_otherwise_never_appears(base_at, tmp_path, monkeypatch):
     monkeypatch.setattr(onnx_export, "merge", lambda *_: None)
-    error = refused(packed(base_at(), projections(base_at(), 3), head=HeadFacts(states=(LAYERS,))), tmp_path / "out")
-    assert error.code == "export.differs"
+    package = packed(base_at(), projections(base_at(), 0), head=HeadFacts(states=(1,)), exit=1)
+    assert refused(package, tmp_path / "out").code == "export.differs"

@@ -187,7 +187,7 @@ def _weights(name: str, place: str, config: Any, dtype: torch.dtype, head: bool)
     # With mismatches ignored they are reported like what is missing, instead of ending in a long list.
     options = {"use_safetensors": True, "output_loading_info": True, "ignore_mismatched_sizes": True}
     try:
-        with _quiet_loading():
+        with quiet_transformers():
             loaded: Any = kind.from_pretrained(place, config=config, dtype=dtype, trust_remote_code=False, **options)
     except (OSError, ValueError, SafetensorError) as error:
         raise MissingError("base.not_found", name=name, reason=_first_line(error)) from error
@@ -241,8 +241,8 @@ def _reserved_positions(model: nn.Module) -> int:
 
 
 @contextmanager
-def _quiet_loading() -> Iterator[None]:
-    # Weights of the layers above an exit, the pooler and the head are left out on purpose; a report of them is noise.
+def quiet_transformers() -> Iterator[None]:
+    """Loading and saving without reports and bars: what is left out (layers above an exit, pooler) is so on purpose."""
     from transformers.utils import logging
 
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tsugiki.adapt.head_file import LOADER, head_files, require_known_reader, use_of_head
 from tsugiki.adapt.merge import merge
 from tsugiki.adapt.package import Package, check_base
-from tsugiki.base.model import Base, load_base
+from tsugiki.base.model import Base, load_base, quiet_transformers
 from tsugiki.base.suffix import layers_paths
 from tsugiki.data.texts import clip
 from tsugiki.export import Export
@@ -49,7 +49,8 @@ class Merged(Export):
         own = answers(package, base, texts)
         merge(base, package.grafts, package.part("modules"))
         model: Any = base.model
-        model.save_pretrained(folder)
+        with quiet_transformers():
+            model.save_pretrained(folder)
         base.tokenizer.save_pretrained(folder)
         for name, content in head_files(package, layers_paths(base.model, base.anatomy)[0]).items():
             (folder / name).write_bytes(content)

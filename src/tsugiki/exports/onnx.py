@@ -1,7 +1,9 @@
 """One ONNX file from token ids to calibrated logits, for onnxruntime and whatever else runs such graphs."""
 
+import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
@@ -105,9 +107,7 @@ def _program(graph: nn.Module, base: Base) -> Any:
     mask[1, 7:] = 0
     sizes = {0: "rows", 1: "tokens"}
     try:
-        # Warnings are of libraries about each other, and nothing that a reader of ours could do anything about.
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")
+        with _quiet(), torch.no_grad():
             return torch.onnx.export(
                 graph.eval(),
                 (ids, mask),
@@ -121,6 +121,20 @@ def _program(graph: nn.Module, base: Base) -> Any:
         reason = str(error.__cause__ or error).strip().partition("\n")[0]
         architecture = type(base.model).__name__
         raise ExportError("export.graph", base=base.name, architecture=architecture, reason=reason) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what libraries say about each other, which no user could do anything about."""
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(level)
 
 
 def _written(folder: Path, batches: Sequence[Sequence[str]], max_length: int) -> NDArray[np.float32]:
