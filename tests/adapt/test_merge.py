@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch import nn
 
 from tests.adapt.test_package import tiny_base
 from tests.support.models import FAMILIES, inputs
@@ -61,10 +62,9 @@ def test_what_is_no_change_of_one_weight_is_not_mergeable(family, graft):
 def test_a_weight_in_16_bits_is_rounded_once():
     base = tiny_base("bert")
     base.model.to(torch.bfloat16)
-    grafts = [Graft(1, "mlp.up", LowRank(rank=1, alpha=1.0))]
+    dense = base.model.get_submodule("encoder.layer.1.intermediate.dense")
+    assert isinstance(dense, nn.Linear)
+    expected = (dense.weight.float() + 1e-4).to(torch.bfloat16)
     params = {"1.mlp.up.down": torch.full((32, 1), 0.01), "1.mlp.up.up": torch.full((1, 48), 0.01)}
-    weight = base.model.get_submodule("encoder.layer.1.intermediate.dense").weight
-    expected = (weight.float() + 1e-4).to(torch.bfloat16)
-    merge(base, grafts, params)
-    merged = base.model.get_submodule("encoder.layer.1.intermediate.dense").weight
-    assert merged.dtype is torch.bfloat16 and torch.equal(merged, expected)
+    merge(base, [Graft(1, "mlp.up", LowRank(rank=1, alpha=1.0))], params)
+    assert dense.weight.dtype is torch.bfloat16 and torch.equal(dense.weight, expected)

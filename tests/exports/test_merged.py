@@ -13,7 +13,9 @@ from tsugiki.adapt.adapted import RESIDUAL, Graft
 from tsugiki.adapt.forms.bottleneck import Bottleneck
 from tsugiki.adapt.forms.low_rank import LowRank
 from tsugiki.adapt.head_file import HEAD, LOADER
+from tsugiki.adapt.merge import merge
 from tsugiki.base.model import load_base
+from tsugiki.base.tokens import encode
 from tsugiki.errors import ExportError, PackageError
 from tsugiki.export import export, format_of
 from tsugiki.exports import _check, merged
@@ -79,7 +81,7 @@ def writer(tmp_path_factory):
     from tests.support.models import tiny
 
     folder = tmp_path_factory.mktemp("writer")
-    tiny("llama", head=True).save_pretrained(folder)
+    tiny("llama", head=True).save_pretrained(folder)  # type: ignore[operator]
     tokenizer().save_pretrained(folder)
     return folder
 
@@ -92,9 +94,9 @@ def test_a_decoder_that_writes_becomes_a_plain_decoder(writer, tmp_path):
     expected = _check.answers(package, base, TEXTS)
     plain = _check.endings(base, TEXTS)
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "out")
-    ids = [base.tokenizer(text, return_tensors="pt")["input_ids"][:, :40] for text in TEXTS]
     with torch.no_grad():
-        found = torch.cat([model(row).logits[:, -1] for row in ids]).numpy()
+        rows = [torch.tensor([ids]) for ids in encode(base, TEXTS, 40)]
+        found = torch.cat([model(row).logits[:, -1] for row in rows]).numpy()
     most = np.abs(expected).max()
     assert np.abs(found - expected).max() < 1e-4 * most < 1e-2 * most < np.abs(plain - expected).max()
 
@@ -102,7 +104,7 @@ def test_a_decoder_that_writes_becomes_a_plain_decoder(writer, tmp_path):
 def test_weights_keep_the_precision_of_the_base(base_at, tmp_path):
     folder = tmp_path / "bf16"
     base = load_base(base_at(), precision="bf16")
-    base.model.save_pretrained(folder)
+    base.model.save_pretrained(folder)  # type: ignore[operator]
     base.tokenizer.save_pretrained(folder)
     package = packed(folder, projections(folder, 3), head=HeadFacts(states=(LAYERS,)))
     export(package, MERGED, tmp_path / "out")
@@ -143,7 +145,6 @@ def test_files_that_answer_otherwise_never_appear(base_at, tmp_path, monkeypatch
     def merge_half(base, grafts, params):
         merge(base, list(grafts)[::2], params)
 
-    merge = merged.merge
     monkeypatch.setattr(merged, "merge", merge_half)
     package = packed(base_at(), projections(base_at(), 3), head=HeadFacts(states=(LAYERS,)))
     with pytest.raises(ExportError) as refused:
