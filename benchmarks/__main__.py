@@ -13,3 +13,5 @@ RESULTS.mkdir(exist_ok=True)
 for name in ("deep", "warm", "serving", "memory"):
     subprocess.run([sys.executable, "-m", f"benchmarks.{name}", "--out", str(RESULTS / f"{name}.json")], check=True)
 subprocess.run([sys.executable, "-m", "benchmarks.sets", *sys.argv[1:]], check=True)
+onnx = ["benchmarks.onnx", "--out", str(RESULTS / "onnx.json"), *sys.argv[1:]]
+subprocess.run([sys.executable, "-m", *onnx], check=True)

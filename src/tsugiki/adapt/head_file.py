@@ -62,7 +62,7 @@ def scores(model, input_ids, attention_mask, **_):
 '''
 
 
-def require_known_reader(package: Package, format: str) -> None:
+def require_portable(package: Package, format: str) -> None:
     """See that the head can be carried as files.
 
     Raises:
@@ -112,6 +112,7 @@ def use_of_head(package: Package, *, model: str, tokenizer: str, imports: str) -
         "",
         'head = runpy.run_path("FOLDER/load_head.py")',
         f'tokenizer = AutoTokenizer.from_pretrained({json.dumps(tokenizer)}, padding_side="right")',
+        "tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token",
         f"model = {model}",
         f'texts = [unicodedata.normalize("{NORMALISED}", text) for text in ["a text"]]',
         f'batch = tokenizer(texts, padding=True, truncation=True, max_length={max_length}, return_tensors="pt")',

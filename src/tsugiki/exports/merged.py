@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from tsugiki.adapt.head_file import LOADER, head_files, require_known_reader, use_of_head
+from tsugiki.adapt.head_file import LOADER, head_files, require_portable, use_of_head
 from tsugiki.adapt.merge import merge
 from tsugiki.adapt.package import Package, check_base
 from tsugiki.base.model import Base, load_base, quiet_transformers
@@ -31,7 +31,7 @@ class Merged(Export):
 
     def check(self, package: Package) -> None:
         """Low-rank modules on projections, or none, and a head that can go along."""
-        require_known_reader(package, self.kind)
+        require_portable(package, self.kind)
         require_low_rank(package, self.kind)
 
     def open_base(self, package: Package, name: str) -> Base:

@@ -13,7 +13,7 @@ from safetensors.torch import save
 from torch import Tensor
 from torch.nn.functional import pad
 
-from tsugiki.adapt.head_file import head_files, require_known_reader, use_of_head
+from tsugiki.adapt.head_file import head_files, require_portable, use_of_head
 from tsugiki.adapt.merge import is_input_first, pairs, projection
 from tsugiki.adapt.package import Package, check_base
 from tsugiki.adapt.peft import CONFIG, WEIGHTS
@@ -38,7 +38,7 @@ class Peft(Export):
 
     def check(self, package: Package) -> None:
         """Low-rank modules on projections, and a head that can go along."""
-        require_known_reader(package, self.kind)
+        require_portable(package, self.kind)
         if not package.grafts:
             raise ExportError("export.head_only", package=package.manifest.name)
         require_low_rank(package, self.kind)
