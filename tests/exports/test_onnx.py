@@ -89,9 +89,11 @@ def whole(base_at, tmp_path_factory):
     return package, exported(package, folder), folder
 
 
-def test_batches_of_any_shape_have_the_adapters_scores(base_at, short, whole):
-    for package, session, _ in (short, whole):
-        require_equal_on_every_shape(session, package, base_at())
+@pytest.mark.slow
+@pytest.mark.parametrize("which", ["short", "whole"])
+def test_batches_of_any_shape_have_the_adapters_scores(base_at, which, request):
+    package, session, _ = request.getfixturevalue(which)
+    require_equal_on_every_shape(session, package, base_at())
 
 
 @pytest.mark.slow
