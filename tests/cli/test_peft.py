@@ -33,6 +33,7 @@ def base(monkeypatch):
         return made
 
     monkeypatch.setattr("tsugiki.base.model.load_base", load_base)
+    monkeypatch.setattr("tsugiki.exports.peft.load_base", load_base)
     yield made
     assert asked == ["tiny"] * len(asked)
 
@@ -63,9 +64,14 @@ def package(base, tmp_path):
     return save_package(tmp_path / "adapter", manifest, tensors, card)
 
 
+def test_formats_are_known_without_a_package(tsugiki):
+    shown = tsugiki("export", "nothing", "--out", "x", "--format", "gguf")
+    assert shown.code == 2 and "merged, onnx, peft" in shown.err
+
+
 def test_a_package_goes_out_and_comes_back(tsugiki, package):
     out = tsugiki("export", "adapter", "--out", "peft", "--json")
-    assert out.json == {"out": "peft", "format": "peft"}
+    assert out.json == {"out": "peft", "format": "peft", "runners": ["PEFT"]}
     back = tsugiki("import", "peft", "--out", "again", "--json")
     assert back.json == {"out": "again", "name": "again", "count": 1}
     found = load_package(Path("again"))
@@ -77,7 +83,8 @@ def test_a_package_goes_out_and_comes_back(tsugiki, package):
 
 
 def test_both_ways_say_what_to_do_next(tsugiki, package):
-    assert 'PeftModel.from_pretrained(model, "peft")' in tsugiki("export", "adapter", "--out", "peft").out
+    shown = tsugiki("export", "adapter", "--out", "peft").out
+    assert "PEFT" in shown and "peft/README.md" in shown
     assert "tsugiki predict again" in tsugiki("import", "peft", "--out", "again").out
 
 

@@ -8,7 +8,7 @@ USAGES = [
     (["train", "--out", "x"], "cli.missing", "ROWS"),
     (["train", "rows"], "cli.missing", "--out"),
     (["compare", "rows", "--out", "x", "--seeds", "0"], "cli.bad_value", "--seeds"),
-    (["export", "x", "--out", "y", "--format", "onnx"], "cli.bad_value", "--format"),
+    (["export", "x", "--out", "y", "--format", "gguf"], "export.no_such_format", "--format"),
     (["compare", "rows", "--out", "x", "--seeds", "many"], "cli.bad_value", "'many'"),
     (["train", "rows", "--out", "x", "--target-precision", "2"], "cli.bad_value", "'2'"),
     (["inspect", "x", "y", "z"], "cli.too_many", "y z"),

@@ -18,12 +18,14 @@ from tsugiki.adapt.adapted import RESIDUAL, AdaptedModel, Graft
 from tsugiki.adapt.forms.bottleneck import Bottleneck
 from tsugiki.adapt.forms.low_rank import LowRank
 from tsugiki.adapt.forms.scale import Scale
+from tsugiki.adapt.head_file import HEAD, LOADER
 from tsugiki.adapt.package import Package, check_base
-from tsugiki.adapt.peft import CONFIG, HEAD, LOADER, WEIGHTS, export_peft, import_peft
+from tsugiki.adapt.peft import CONFIG, WEIGHTS, import_peft
 from tsugiki.adapt.readers.mean import Mean
 from tsugiki.base.model import Base, describe
 from tsugiki.base.suffix import run_states, trunk
 from tsugiki.errors import ExportError, MissingError, PackageError
+from tsugiki.export import export, format_of
 from tsugiki.manifest import HeadFacts
 
 peft = pytest.importorskip("peft", reason="the PEFT library is not installed")
@@ -88,6 +90,13 @@ def packed(base: Base, grafts: list[Graft], **changes: object) -> Package:
     return Package(manifest, tensors_for(base, manifest), manifest.digest())
 
 
+def export_peft(package: Package, base: Base, folder: Path) -> dict[str, str]:
+    """As `tsugiki export --format peft` does, with a base in memory."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tsugiki.exports.peft.load_base", lambda *_, **__: base)
+        return export(package, format_of("peft"), folder)
+
+
 def close(a: Tensor, b: Tensor) -> bool:
     return torch.allclose(a, b, rtol=1e-4, atol=1e-4)
 
@@ -127,14 +136,53 @@ def test_peft_can_merge_an_export_into_the_base(family, tmp_path):
     assert close(outputs(peft.PeftModel.from_pretrained(model, tmp_path / "out").merge_and_unload()), expected)
 
 
-def test_engines_that_know_one_rank_and_one_plain_scale_understand_an_export(tmp_path):
+# What vLLM's loader takes out of a configuration; everything else it passes over without a word.
+VLLM_KNOWS = {"r", "lora_alpha", "target_modules", "bias", "modules_to_save", "use_rslora", "use_dora"}
+
+
+def read_as_vllm_does(folder: Path) -> dict[str, Tensor]:
+    """The change of each weight (O, I) by the path of its module, without patterns of ranks and strengths."""
+    config = {k: v for k, v in json.loads((folder / CONFIG).read_text()).items() if k in VLLM_KNOWS}
+    assert config.keys() == VLLM_KNOWS and isinstance(config["target_modules"], list)
+    assert config["modules_to_save"] is None and config["bias"] == "none"
+    assert config["use_dora"] is False and config["use_rslora"] is False
+    assert isinstance(config["r"], int) and isinstance(config["lora_alpha"], int)
+    scale, halves = config["lora_alpha"] / config["r"], load_file(folder / WEIGHTS)
+    changes = {}
+    for name, up in halves.items():
+        if name.endswith(".lora_B.weight"):
+            down = halves[name.replace(".lora_B.", ".lora_A.")]
+            assert name.startswith("base_model.model.") and up.shape[1] == down.shape[0] == config["r"]
+            changes[name.removeprefix("base_model.model.").removesuffix(".lora_B.weight")] = scale * up @ down
+    assert len(halves) == 2 * len(changes)
+    return changes
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen3", "phi3"])
+def test_a_loader_that_knows_one_rank_and_one_plain_scale_computes_the_same_from_an_export(family, tmp_path):
+    model = model_of(family)
+    base = base_of(model, family)
+    package = packed(base, everywhere(base))
+    assert len({graft.form.rank for graft in package.grafts}) > 1  # type: ignore[attr-defined]
+    assert {"vLLM", "llama.cpp"} <= export_peft(package, base, tmp_path / "out").keys()
+    expected = ours(model, base, package.grafts, package.part("modules"))
+    for path, change in read_as_vllm_does(tmp_path / "out").items():
+        weight = model.get_submodule(path).weight
+        assert isinstance(weight, Tensor)
+        weight.data += change
+    assert close(outputs(model), expected)
+
+
+def test_vllm_is_told_a_rank_that_its_option_takes(tmp_path):
     base = base_of(model_of("llama"), "llama")
-    export_peft(packed(base, everywhere(base)), base, tmp_path / "out")
-    config = json.loads((tmp_path / "out" / CONFIG).read_text())
-    assert config["lora_alpha"] == config["r"]
-    assert not config.keys() & {"use_rslora", "rank_pattern", "alpha_pattern"}
-    for name, tensor in load_file(tmp_path / "out" / WEIGHTS).items():
-        assert tensor.shape[1 if name.endswith("lora_B.weight") else 0] == config["r"]
+    grafts = [Graft(1, "mlp.up", LowRank(rank=9)), Graft(2, "mlp.up", LowRank(rank=2))]
+    assert "--max-lora-rank 16 " in export_peft(packed(base, grafts), base, tmp_path / "out")["vLLM"]
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2"])
+def test_programs_that_cannot_take_an_export_are_not_named(family, tmp_path):
+    base = base_of(model_of(family), family)
+    assert export_peft(packed(base, everywhere(base)), base, tmp_path / "out").keys() == {"PEFT", "transformers"}
 
 
 @pytest.mark.parametrize("family", ["bert", "modernbert", "llama"])
@@ -156,11 +204,20 @@ def test_the_head_that_goes_along_gives_the_same_scores(family, tmp_path):
     assert close(loader["scores"](loaded, **batch), features @ head["weight"].T + head["bias"])
 
 
+def test_a_reader_goes_out_and_in_again_with_the_head(tmp_path):
+    base = base_of(model_of("bert"), "bert")
+    head = HeadFacts(states=(2, LAYERS), reader={"kind": "readout", "queries": 4})
+    package = packed(base, everywhere(base), head=head)
+    queries = torch.randn(2, 4, base.width, generator=torch.Generator().manual_seed(0))
+    export_peft(Package(package.manifest, package.tensors | {"reader.queries": queries}, ""), base, tmp_path / "out")
+    assert torch.equal(load_file(tmp_path / "out" / HEAD)["queries"], queries)
+
+
 def test_an_export_replaces_an_earlier_one(tmp_path):
     base = base_of(model_of("bert"), "bert")
     export_peft(packed(base, everywhere(base), states=(4,)), base, tmp_path / "out")
     export_peft(packed(base, everywhere(base)), base, tmp_path / "out")
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [CONFIG, WEIGHTS]
+    assert {CONFIG, WEIGHTS} <= {p.name for p in (tmp_path / "out").iterdir()}
     assert HEAD not in {p.name for p in (tmp_path / "out").iterdir()}
 
 
@@ -173,7 +230,7 @@ def test_an_export_replaces_an_earlier_one(tmp_path):
         ("mixtral", [Graft(1, "mlp", LowRank(rank=2))], HeadFacts(), "export.block"),
         ("bert", [], HeadFacts(states=(4,)), "export.head_only"),
         ("bert", [Graft(1, "mlp.up", LowRank())], HeadFacts(words={"kind": "tfidf"}), "export.lexicon"),
-        ("bert", [Graft(1, "mlp.up", LowRank())], HeadFacts(states=(4,), reader={"kind": "readout"}), "export.reader"),
+        ("bert", [Graft(1, "mlp.up", LowRank())], HeadFacts(states=(4,), reader={"kind": "ladder"}), "export.reader"),
     ],
 )
 def test_what_peft_cannot_hold_is_refused_by_name_and_nothing_is_written(family, grafts, head, code, tmp_path):

@@ -53,6 +53,16 @@ def done(request, tmp_path_factory):
         found.adapter.close()
 
 
+# --- without words ---------------------------------------------------------------------------------------------------
+
+
+def test_words_are_not_tried_where_the_adapter_shall_do_without(bert):
+    trained = run(bert, train__words=False, placement__strategy="head")
+    assert variants(trained) == ["head"]
+    assert trained.adapter.manifest.head.words is None
+    trained.adapter.close()
+
+
 # --- a whole run -----------------------------------------------------------------------------------------------------
 
 

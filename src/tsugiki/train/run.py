@@ -197,18 +197,20 @@ def _race(packer: Packer, held: Rows, plans: list[Plan], folder: Path) -> Iterat
     if not len(held):
         yield head_candidate(train, packer.held, head_states(exit))
         return
-    # As they are clipped when they are answered.
-    texts, held_texts = ([clip(text, packer.max_length) for text in rows.texts] for rows in (packer.rows, held))
-    words = words_candidate(texts, train, held_texts, packer.held, seed)
-    yield words
+    words = None
+    if packer.config.train.words:
+        # As they are clipped when they are answered.
+        texts, held_texts = ([clip(text, packer.max_length) for text in rows.texts] for rows in (packer.rows, held))
+        words = words_candidate(texts, train, held_texts, packer.held, seed)
+        yield words
     head = head_candidate(train, packer.held, head_states(exit))
     yield head
-    found = [words, head]
+    found = [candidate for candidate in (words, head) if candidate]
     if both := joined(head, words, packer.held):
         found.append(both)
         yield both
     track = Track(packer.base, train, packer.held, packer.config.train, folder)
-    leader = max(head.score, words.score)
+    leader = max(candidate.score for candidate in found)
     for plan in plans:
         if not _worth(plan, head, found, packer.held):
             continue

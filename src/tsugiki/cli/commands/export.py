@@ -1,6 +1,6 @@
-"""`tsugiki export`: write an adapter in the format of another library."""
+"""`tsugiki export`: write an adapter in the format of other programs."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -8,21 +8,21 @@ from tsugiki.cli.answer import Answer
 from tsugiki.cli.options import AdapterArgument, BaseOption, OutOption
 from tsugiki.i18n import text as say
 
-EXAMPLE = "tsugiki export tickets-adapter --format peft --out tickets-peft"
+EXAMPLE = "tsugiki export tickets-adapter --format onnx --out tickets-onnx"
 
 
 def run(
     folder: AdapterArgument,
     out: OutOption,
-    format: Annotated[Literal["peft"], typer.Option("--format", metavar="FORMAT")] = "peft",
+    format: Annotated[str, typer.Option("--format", metavar="FORMAT")] = "peft",
     base: BaseOption = None,
 ) -> Answer:
-    """Write the adapter so that `peft.PeftModel.from_pretrained` loads it."""
-    from tsugiki.adapt.package import load_package
-    from tsugiki.adapt.peft import export_peft
-    from tsugiki.base.model import load_base
+    """Write the adapter, and say which programs take it."""
+    from tsugiki.export import README, export, format_of
 
-    package = load_package(folder)
-    # Digests are taken from bfloat16, and nothing is computed here.
-    export_peft(package, load_base(base or package.manifest.base.name, precision="bf16"), out)
-    return Answer({"out": str(out), "format": format}, say("cli.export.done", out=out))
+    chosen = format_of(format)
+    from tsugiki.adapt.package import load_package
+
+    runners = list(export(load_package(folder), chosen, out, base))
+    told = say("cli.export.done", out=out, runners=", ".join(runners), readme=out / README)
+    return Answer({"out": str(out), "format": format, "runners": runners}, told)

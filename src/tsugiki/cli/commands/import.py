@@ -61,9 +61,9 @@ def _named(folder: Path) -> str:
 
 
 def _head(folder: Path) -> tuple[dict[str, Any], "dict[str, Tensor]"]:
-    """States and labels of the head that an export of ours carries along, and its tensors."""
+    """States, reader and labels of the head that an export of ours carries along, and its tensors."""
+    from tsugiki.adapt.head_file import HEAD
     from tsugiki.adapt.package import read_tensors
-    from tsugiki.adapt.peft import HEAD
 
     if not (folder / HEAD).is_file():
         return {}, {}
@@ -71,9 +71,12 @@ def _head(folder: Path) -> tuple[dict[str, Any], "dict[str, Tensor]"]:
     try:
         facts = dict(json.loads(header["__metadata__"]["tsugiki"]))
         labels, states = list(facts["labels"]), [int(state) for state in facts["states"]]
+        reader = dict(facts.get("reader", {"kind": "mean"}))
     except (KeyError, TypeError, ValueError) as error:
         raise PackageError("package.not_json", path=folder / HEAD, reason=place_of(error)) from None
-    return {"labels": labels, "states": states}, {f"head.{name}": tensor for name, tensor in tensors.items()}
+    parts = {name: "head" if name in ("weight", "bias") else "reader" for name in tensors}
+    named = {f"{parts[name]}.{name}": tensor for name, tensor in tensors.items()}
+    return {"labels": labels, "states": states, "reader": reader}, named
 
 
 def _manifest(name: str, base: "Base", grafts: "list[Graft]", head: dict[str, Any]) -> Manifest:
@@ -98,7 +101,7 @@ def _manifest(name: str, base: "Base", grafts: "list[Graft]", head: dict[str, An
             tokenizer_digest=base.tokenizer_digest,
         ),
         placement=Placement(boundary=min(g.layer for g in grafts), exit=top, modules=modules),
-        head=HeadFacts(states=states),
+        head=HeadFacts(states=states, reader=head["reader"]) if head else HeadFacts(),
         variant="imported",
         training={},
         data=DataFacts(rows_digest="", num_train=0, num_validation=0, class_counts={}),
