@@ -2,20 +2,21 @@
 
 States are computed in batches of rows of equal length: nothing is padded, so no state depends on its neighbours. Each
 state has a shelf of its own, and another holds the mean over the tokens of every state for the head. A row is known by
-its text, the tokenizer and the length limit; the layers below the state, their settings and the precision choose the
+its text; the layers below the state, their settings, the precision, the tokenizer and the length limit choose the
 shelf, so a base of which only the lower layers are loaded shares what it can with the whole.
 """
 
-import hashlib
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from tsugiki.base.digest import settings_digest, weights_digest
+from tsugiki.base.facts import ShelfFacts
 from tsugiki.base.model import Base
 from tsugiki.base.segment import Array, Draft, as_array
 from tsugiki.base.shelf import Rows, Shelf
@@ -23,7 +24,6 @@ from tsugiki.base.suffix import run_states
 from tsugiki.base.tokens import encode, pad
 from tsugiki.base.upkeep import CacheSettings, Size, cache_root
 from tsugiki.data.batches import equal_length_batches
-from tsugiki.data.texts import NORMALISED
 from tsugiki.i18n import notify, text, warn
 from tsugiki.progress import progress
 
@@ -162,7 +162,8 @@ class PrefixCache:
         return pooled, {s: shelf.read(order.keys) for s, shelf in order.shelves.items()}, len(rows)
 
     def _order(self, texts: Sequence[str], token_ids: list[list[int]], states: Collection[int], top: int) -> _Order:
-        keys = [self._key(text) for text in texts]
+        about = self._about("pooled", top, "float32")
+        keys = [about.key(text) for text in texts]
         shelves = {s: self._shelf("state", s, self._dtype) for s in sorted(states)}
         means = self._shelf("pooled", top, "float32")
         lacking = {s: set(shelf.missing(keys)) for s, shelf in shelves.items()}
@@ -202,7 +203,7 @@ class PrefixCache:
     def _nearest_below(self, state: int, keys: list[bytes]) -> tuple[int, Rows | None]:
         """The highest state under `state` that is on a shelf for all these rows: the run begins there."""
         for lower in range(state - 1, 0, -1):
-            if (cache_root() / self._folder("state", lower, self._dtype)).is_dir():
+            if (cache_root() / self._folder(self._about("state", lower, self._dtype))).is_dir():
                 shelf = self._shelf("state", lower, self._dtype)
                 if not shelf.missing(keys):
                     return lower, shelf.read(keys)
@@ -211,16 +212,23 @@ class PrefixCache:
     def _means_bytes(self, rows: int, top: int) -> int:
         return rows * (top + 1) * self.base.width * torch.float32.itemsize
 
-    def _key(self, row: str) -> bytes:
-        known_by = f"{self.base.tokenizer_digest} {self.max_length} {NORMALISED} {row}"
-        return hashlib.sha256(known_by.encode(errors="surrogatepass")).digest()
+    def _about(self, kind: Literal["state", "pooled"], state: int, dtype: str) -> ShelfFacts:
+        return ShelfFacts(
+            base=self.base.name,
+            kind=kind,
+            state=state,
+            dtype=dtype,
+            tokenizer_digest=self.base.tokenizer_digest,
+            max_length=self.max_length,
+        )
 
-    def _folder(self, kind: str, state: int, dtype: str) -> str:
-        below = [*self.base.layer_digests[: state + 1], settings_digest(self.base.model, state)]
-        return f"{weights_digest(below)[:16]}/{kind}-{state:03d}-{dtype}"
+    def _folder(self, about: ShelfFacts) -> str:
+        below = [*self.base.layer_digests[: about.state + 1], settings_digest(self.base.model, about.state)]
+        return f"{weights_digest(below)[:16]}/{about.folder}"
 
-    def _shelf(self, kind: str, state: int, dtype: str) -> Shelf:
-        return Shelf(cache_root() / self._folder(kind, state, dtype), self.base.width, dtype, self.settings)
+    def _shelf(self, kind: Literal["state", "pooled"], state: int, dtype: str) -> Shelf:
+        about = self._about(kind, state, dtype)
+        return Shelf(cache_root() / self._folder(about), self.base.width, dtype, self.settings, about=about)
 
     # --- without
 

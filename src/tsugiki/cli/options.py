@@ -16,14 +16,18 @@ LabelOption: TypeAlias = Annotated[str | None, typer.Option("--label", metavar="
 SheetOption: TypeAlias = Annotated[str | None, typer.Option("--sheet", metavar="SHEET")]
 EncodingOption: TypeAlias = Annotated[str | None, typer.Option("--encoding", metavar="ENCODING")]
 ForceOption: TypeAlias = Annotated[bool, typer.Option("--force")]
+MergeOption: TypeAlias = Annotated[bool, typer.Option("--merge-labels")]
+NoCacheOption: TypeAlias = Annotated[bool, typer.Option("--no-cache")]
 PrecisionOption: TypeAlias = Annotated[float | None, typer.Option("--target-precision", metavar="SHARE", min=0, max=1)]
 ConfigOption: TypeAlias = Annotated[Path | None, typer.Option("--config", metavar="FILE")]
 SettingsOption: TypeAlias = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE")]
 OutOption: TypeAlias = Annotated[Path, typer.Option("--out", metavar="DIR")]
 
 
-def settings_of(pairs: Sequence[str] | None, *, force: bool = False) -> dict[str, str]:
-    """`KEY=VALUE` pairs as settings, and what `--force` stands for.
+def settings_of(
+    pairs: Sequence[str] | None, *, force: bool = False, merge_labels: bool = False, no_cache: bool = False
+) -> dict[str, str]:
+    """`KEY=VALUE` pairs as settings, and what `--force`, `--merge-labels` and `--no-cache` stand for.
 
     Raises:
         ConfigError: a pair has no `=`.
@@ -32,4 +36,9 @@ def settings_of(pairs: Sequence[str] | None, *, force: bool = False) -> dict[str
         if "=" not in pair:
             raise ConfigError("cli.bad_setting", found=pair)
     found = {key.strip(): value for key, _, value in (pair.partition("=") for pair in pairs or ())}
-    return found | ({"data.illegible": "warn"} if force else {})
+    switches = (
+        (force, "data.illegible", "warn"),
+        (merge_labels, "data.merge_labels", "true"),
+        (no_cache, "cache.enabled", "false"),
+    )
+    return found | {key: value for on, key, value in switches if on}

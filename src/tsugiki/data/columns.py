@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any
 
-from tsugiki.data.table import Table, shown
+from tsugiki.data.table import Table, headings
 from tsugiki.data.texts import readable
 from tsugiki.errors import RowsError
 
@@ -28,12 +28,9 @@ def texts_of(table: Table, named: Sequence[str]) -> list[str]:
     Raises:
         RowsError: no or several columns fit, one that is named is not there, or a cell is neither text nor number.
     """
-    whole = ",".join(named)
-    if len(named) > 1 and whole in table.columns:
-        named = (whole,)  # a column with a comma in its name
-    if len(named) < 2:
-        return _strings(table, _pick(table, named[0] if named else None, TEXT_NAMES, "--text", "rows.no_text"))
-    parts = [_strings(table, _pick(table, name, TEXT_NAMES, "--text", "rows.no_text")) for name in named]
+    parts = [_strings(table, at) for at in text_columns(table, named)]
+    if len(parts) == 1:
+        return parts[0]
     return [_JOINT.join(cell for cell in cells if cell.strip()) for cells in zip(*parts, strict=True)]
 
 
@@ -43,7 +40,20 @@ def labels_of(table: Table, named: str | None) -> list[str]:
     Raises:
         RowsError: as for `texts_of`.
     """
-    return _strings(table, _pick(table, named, LABEL_NAMES, "--label", "rows.no_label"))
+    return _strings(table, label_column(table, named))
+
+
+def text_columns(table: Table, named: Sequence[str]) -> list[int]:
+    """Positions of the columns that make up the text; raises as `texts_of` does."""
+    whole = ",".join(named)
+    if len(named) > 1 and whole in table.columns:
+        named = (whole,)  # a column with a comma in its name
+    return [_pick(table, name, TEXT_NAMES, "--text", "rows.no_text") for name in named or (None,)]
+
+
+def label_column(table: Table, named: str | None) -> int:
+    """Position of the column of the labels; raises as `labels_of` does."""
+    return _pick(table, named, LABEL_NAMES, "--label", "rows.no_label")
 
 
 def labels_if_any(table: Table, named: str | None) -> list[str] | None:
@@ -67,9 +77,9 @@ def _pick(table: Table, named: str | None, known: Sequence[str], option: str, no
     """Position of the one column meant."""
     fits = _fits(table, named, known, option)
     if not fits:
-        raise RowsError(none_fits, path=table.name, columns=shown(table.columns))
+        raise RowsError(none_fits, path=table.name, columns=headings(table.columns))
     if len(fits) > 1:
-        columns = shown([table.columns[i] for i in fits])
+        columns = headings([table.columns[i] for i in fits])
         raise RowsError("rows.ambiguous_column", path=table.name, columns=columns, option=option)
     return fits[0]
 
@@ -79,7 +89,7 @@ def _fits(table: Table, named: str | None, known: Sequence[str], option: str) ->
     if named is not None:
         fits = [i for i, column in enumerate(table.columns) if column == named]
         if not fits:
-            columns = shown(table.columns)
+            columns = headings(table.columns)
             raise RowsError("rows.no_such_column", path=table.name, found=named, columns=columns, option=option)
         return fits
     plain = [unicodedata.normalize("NFKC", column).strip().lower() for column in table.columns]
@@ -103,5 +113,5 @@ def _cell(table: Table, at: int, line: int, value: Any) -> str:
         return str(value)
     if isinstance(value, datetime.date | datetime.time):  # as a workbook holds them
         return value.isoformat(" ") if isinstance(value, datetime.datetime) else value.isoformat()
-    column = shown([table.columns[at]])
+    column = headings([table.columns[at]])
     raise RowsError("rows.bad_cell", path=table.name, line=line, column=column, found=type(value).__name__)

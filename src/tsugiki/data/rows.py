@@ -62,7 +62,7 @@ def read_splits(source: Any, reading: Reading | None = None) -> Splits:
     """
     chosen = reading or Reading()
     found = parts_of(source).items()
-    return Splits(**{split or "train": _labelled(table_of(part, chosen), chosen) for split, part in found})
+    return Splits(**{split or "train": labelled(table_of(part, chosen), chosen)[0] for split, part in found})
 
 
 def read_rows(source: Any, split: str | None = None, reading: Reading | None = None) -> Rows:
@@ -104,7 +104,8 @@ def unlabelled(table: Table, reading: Reading) -> Rows:
     return Rows(tuple(texts_of(table, reading.text)), stripped if stripped and all(stripped) else None)
 
 
-def _labelled(table: Table, reading: Reading) -> Rows:
+def labelled(table: Table, reading: Reading) -> tuple[Rows, list[int]]:
+    """The rows of a table that is to be learnt from, and where in it each of them stands (0-based)."""
     if not table.lines:
         raise RowsError("rows.empty", path=table.name)
     texts = texts_of(table, reading.text)
@@ -118,4 +119,4 @@ def _labelled(table: Table, reading: Reading) -> Rows:
     missing = [table.lines[i] for i in kept if not labels[i].strip()]
     if missing:
         raise RowsError("rows.missing_labels", path=table.name, count=len(missing), lines=shown(missing))
-    return Rows(tuple(texts[i] for i in kept), tuple(labels[i].strip() for i in kept))
+    return Rows(tuple(texts[i] for i in kept), tuple(labels[i].strip() for i in kept)), kept

@@ -13,6 +13,7 @@ from tsugiki.base.prefix_cache import PrefixCache
 from tsugiki.base.tokens import MAX_LENGTH
 from tsugiki.data.checks import check, require_learnable
 from tsugiki.data.rows import Rows, Splits
+from tsugiki.data.spelling import merged
 from tsugiki.data.split import subsample, with_validation
 from tsugiki.data.texts import clip
 from tsugiki.errors import ConfigError
@@ -94,6 +95,7 @@ def train_adapter(splits: Splits, config: Config) -> Trained:
         TrainingError: the loss is not a number.
     """
     require_trackers(config.train.trackers)
+    splits = merged(splits) if config.data.merge_labels else splits
     require_learnable(splits)
     for finding in check(splits):
         warn(finding.code, **finding.facts)

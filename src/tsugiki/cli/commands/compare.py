@@ -12,6 +12,8 @@ from tsugiki.cli.options import (
     EncodingOption,
     ForceOption,
     LabelOption,
+    MergeOption,
+    NoCacheOption,
     OutOption,
     RowsArgument,
     SettingsOption,
@@ -38,6 +40,8 @@ def run(
     label: LabelOption = None,
     sheet: SheetOption = None,
     encoding: EncodingOption = None,
+    merge_labels: MergeOption = False,
+    no_cache: NoCacheOption = False,
     force: ForceOption = False,
     config: ConfigOption = None,
     settings: SettingsOption = None,
@@ -51,7 +55,8 @@ def run(
     from tsugiki.evaluate.compare import compare
 
     named = {"text": text, "label": label, "sheet": sheet, "encoding": encoding}
-    chosen = configure(base=base, config=config, settings=settings_of(settings, force=force), **named)
+    over = settings_of(settings, force=force, merge_labels=merge_labels, no_cache=no_cache)
+    chosen = configure(base=base, config=config, settings=over, **named)
     splits = read_splits(rows, chosen.data)
     names = [name.strip() for name in methods.split(",") if name.strip()]
     comparison = compare(

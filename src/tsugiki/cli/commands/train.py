@@ -10,6 +10,8 @@ from tsugiki.cli.options import (
     EncodingOption,
     ForceOption,
     LabelOption,
+    MergeOption,
+    NoCacheOption,
     OutOption,
     PrecisionOption,
     RowsArgument,
@@ -41,6 +43,8 @@ def run(
     sheet: SheetOption = None,
     encoding: EncodingOption = None,
     target_precision: PrecisionOption = None,
+    merge_labels: MergeOption = False,
+    no_cache: NoCacheOption = False,
     force: ForceOption = False,
     config: ConfigOption = None,
     settings: SettingsOption = None,
@@ -49,7 +53,7 @@ def run(
     from tsugiki.api import train_and_report
 
     named = {"text": text, "label": label, "sheet": sheet, "encoding": encoding}
-    chosen = settings_of(settings, force=force)
+    chosen = settings_of(settings, force=force, merge_labels=merge_labels, no_cache=no_cache)
     if target_precision is not None:
         chosen |= {"train.target_precision": str(target_precision)}
     trained = train_and_report(rows, base=base, out=out, config=config, settings=chosen, **named)
