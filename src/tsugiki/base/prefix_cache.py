@@ -10,15 +10,18 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Literal
 
+import numpy as np
+import psutil
 import torch
 from torch import Tensor
 
 from tsugiki.base.digest import settings_digest, weights_digest
 from tsugiki.base.facts import ShelfFacts
 from tsugiki.base.model import Base
-from tsugiki.base.segment import Array, Draft, as_array
+from tsugiki.base.segment import STORED_AS, Array, Draft, as_array
 from tsugiki.base.shelf import Rows, Shelf
 from tsugiki.base.suffix import run_states
 from tsugiki.base.tokens import encode, pad
@@ -29,6 +32,8 @@ from tsugiki.progress import progress
 
 # A run that is killed loses no more than one segment.
 _SEGMENT_BYTES = 256 * 10**6
+# Of the memory that is free, for states that are not on the disk.
+_MEMORY_SHARE = 0.25
 
 
 @dataclass
@@ -39,7 +44,7 @@ class CachedRows:
         base: the base the states belong to.
         token_ids: of each row, without padding.
         pooled: mean over the tokens of states `0 .. top`, (N, top + 1, d), float32.
-        stored: token states that are on a shelf; others are computed when asked for.
+        stored: token states that are on a shelf or in memory; others are computed when asked for.
         computed: rows that had to be computed.
         cache_s: seconds this took.
     """
@@ -65,7 +70,7 @@ class CachedRows:
         return ids.to(self.base.device), mask.to(self.base.device)
 
     def state(self, number: int, indices: Sequence[int]) -> Tensor:
-        """State `number` of some rows, (B, S, d), from the shelf or computed anew."""
+        """State `number` of some rows, (B, S, d), as stored or computed anew."""
         if number in self.stored:
             longest = max(len(self.token_ids[i]) for i in indices)
             return self.stored[number].gather(indices, longest).to(self.base.device)
@@ -125,12 +130,12 @@ class PrefixCache:
     def rows(self, texts: Sequence[str], states: Collection[int], top: int) -> CachedRows:
         """Token ids, pooled states `0 .. top` and the token states asked for.
 
-        Where the disk has no room the states are not kept: the pooled ones are computed once, the others batch by
-        batch when they are needed. That is slower and gives the same numbers.
+        Where the disk is not to be used, or has no room, all are held in memory until the run is over. Where memory has
+        no room for the token states, each batch is computed when it is needed: that is slower, with the same numbers.
         """
         began = time.perf_counter()
         token_ids = encode(self.base, texts, self.max_length)
-        pooled, stored, computed = self._kept(texts, token_ids, states, top) or self._computed(token_ids, top)
+        pooled, stored, computed = self._kept(texts, token_ids, states, top) or self._computed(token_ids, states, top)
         return CachedRows(self.base, token_ids, pooled, stored, computed, time.perf_counter() - began)
 
     def num_bytes(self, lengths: Sequence[int], num_states: int) -> int:
@@ -232,11 +237,23 @@ class PrefixCache:
 
     # --- without
 
-    def _computed(self, token_ids: list[list[int]], top: int) -> tuple[Tensor, dict[int, Rows], int]:
+    def _computed(
+        self, token_ids: list[list[int]], states: Collection[int], top: int
+    ) -> tuple[Tensor, dict[int, Rows], int]:
+        lengths = [len(ids) for ids in token_ids]
+        fits = self.num_bytes(lengths, len(states)) <= _MEMORY_SHARE * psutil.virtual_memory().available
+        shape = (sum(lengths), self.base.width)
+        held = {s: np.empty(shape, STORED_AS[self._dtype]) for s in (states if fits else ())}
+        starts = [0, *accumulate(lengths)]
         pooled = torch.zeros(len(token_ids), top + 1, self.base.width)
-        for batch in equal_length_batches([len(ids) for ids in token_ids], self.base.batch_tokens):
-            pooled[batch] = _pooled(self._run([token_ids[i] for i in batch], range(top + 1), 0, None), top).cpu()
-        return pooled, {}, len(token_ids)
+        for batch in equal_length_batches(lengths, self.base.batch_tokens):
+            found = self._run([token_ids[i] for i in batch], {*range(top + 1), *held}, 0, None)
+            pooled[batch] = _pooled(found, top).cpu()
+            for s, array in held.items():
+                for row, state in zip(batch, as_array(found[s]), strict=True):
+                    array[starts[row] : starts[row + 1]] = state
+        packed = {s: Rows.packed(np.array(lengths, np.int64), array, self._dtype) for s, array in held.items()}
+        return pooled, packed, len(token_ids)
 
     def _run(
         self, token_ids: list[list[int]], keep: Collection[int], boundary: int, state: Tensor | None

@@ -40,6 +40,18 @@ class Rows:
     _empty: Array
     _dtype: str
 
+    @classmethod
+    def packed(cls, lengths: npt.NDArray[np.int64], array: Array, dtype: str) -> "Rows":
+        """Rows that are on no shelf but end to end in memory.
+
+        Args:
+            lengths: (n,) positions per row.
+            array: (sum of lengths, width), bfloat16 as uint16.
+            dtype: as in `Shelf`.
+        """
+        starts = np.cumsum(lengths) - lengths
+        return cls(lengths, starts, np.zeros(len(lengths), np.int64), {0: array}, array[:0], dtype)
+
     def __len__(self) -> int:
         return len(self.lengths)
 
