@@ -91,6 +91,15 @@ def test_blanks_around_labels_are_said_to_be_of_no_account():
     assert found(source, "data.alike_labels") is None
 
 
+def test_of_too_many_texts_some_of_all_splits_are_compared_and_that_is_said(monkeypatch):
+    monkeypatch.setattr("tsugiki.data.inspection.MOST_TEXTS", 6)
+    monkeypatch.setattr("tsugiki.data.inspections.near_duplicates.MOST_TEXTS", 6)
+    words = ["pump", "motor", "valve", "belt", "noise", "oil", "press", "robot", "screw"]
+    source = {"train": labelled(*words[:5]), "test": labelled(*words[5:])}
+    (told,) = [f for _, f in inspect(see(source, Reading())) if f.code == "data.compared_in_part"]
+    assert told.facts == {"compared": 6, "texts": 9}
+
+
 # --- label errors
 
 

@@ -107,8 +107,13 @@ class Seen:
 
     @cached_property
     def near(self) -> list[Pair]:
-        """Pairs of distinct texts that are nearly the same, among the first 20,000."""
-        return [Pair(*pair) for pair in near_pairs(list(self.equal)[:MOST_TEXTS])]
+        """Pairs of distinct texts that are nearly the same; of more than 20,000, so many spread evenly are compared."""
+        texts = list(self.equal)
+        some: Sequence[int] = range(len(texts))
+        if len(texts) > MOST_TEXTS:
+            some = [at * len(texts) // MOST_TEXTS for at in range(MOST_TEXTS)]
+        found = near_pairs([texts[number] for number in some])
+        return [Pair(some[first], some[second], likeness) for first, second, likeness in found]
 
 
 class Inspection(Spec):
