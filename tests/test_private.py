@@ -11,7 +11,7 @@ import pytest
 
 from tests.cli.conftest import tsugiki  # noqa: F401 (a fixture)
 from tests.support.bases import tiny_base_folder
-from tests.support.runs import SETTINGS, easy_rows, easy_splits
+from tests.support.runs import SETTINGS, easy_rows, easy_splits, quick_options
 from tsugiki.evaluate import worker
 from tsugiki.home import home
 
@@ -47,11 +47,6 @@ def write(path, rows):
         csv.writer(file).writerows([("text", "label"), *rows])
 
 
-def settings(**more):
-    chosen = {**SETTINGS, **more}
-    return [word for key, value in chosen.items() for word in ("--set", f"{key}={json.dumps(value)}")]
-
-
 def telling(*folders):
     """Files that have a mark in them, in any encoding in which one might be written."""
     spelled = [MARK.encode(), MARK.encode("utf-16-le"), MARK.encode("utf-16-be")]
@@ -80,7 +75,7 @@ def run(tsugiki, tmp_path, capfd, caplog, monkeypatch):  # noqa: F811
 
 def test_no_file_and_no_message_has_a_text_of_a_row(run, source, base, tmp_path):
     out = tmp_path / "out"
-    line = ["--base", base, *settings()]
+    line = ["--base", base, *quick_options()]
     shown = run("train", source, "--out", out / "adapter", *line)
     shown2 = run("evaluate", out / "adapter", source, "--picture", out / "c.png", "--coverage", out / "v.png")
     methods = ["--methods", "tsugiki,tfidf", "--seeds", "1"]
@@ -134,7 +129,7 @@ def test_no_fault_of_ours_quotes_what_it_stumbled_over(run, source, base, tmp_pa
             raise kind(f"could not convert {texts[1]!r}") from error
 
     monkeypatch.setattr("tsugiki.base.prefix_cache.encode", stumble)
-    shown = run("train", source, "--out", "made", "--base", base, *settings(), code=1 if kind is OSError else 70)
+    shown = run("train", source, "--out", "made", "--base", base, *quick_options(), code=1 if kind is OSError else 70)
     assert kind.__name__ in shown.err
     assert ("TypeError" in shown.err) is bool(debug)
     assert telling(home()) == []
@@ -152,7 +147,7 @@ def test_what_a_stopped_run_leaves_has_no_text(run, source, base, tmp_path, monk
         return step(*arguments)
 
     monkeypatch.setattr(loop, "_step", stop)
-    run("train", source, "--out", "made", "--base", base, *settings(**{"train.checkpoint_s": 0.001}), code=130)
+    run("train", source, "--out", "made", "--base", base, *quick_options(train__checkpoint_s=0.001), code=130)
     assert list((home() / "runs").rglob("*.safetensors"))
     assert telling(home()) == []
 
@@ -166,18 +161,19 @@ def stumble(job, out, folder):
     raise ValueError(job.test.texts[1])
 
 
-def test_the_log_of_a_comparison_says_where_a_fault_was_and_quotes_no_row(tmp_path, base):
+def test_the_log_of_a_comparison_says_where_a_fault_was_and_quotes_no_row(tmp_path, base, capfd):
     rows = easy_rows(12)
     texts = type(rows)(tuple(f"{text} {MARK}" for text in rows.texts), rows.labels)
     facts = {"dataset": "d", "method": {}, "train": texts, "validation": texts, "test": texts}
     job = worker.Job(**facts, labels=("jam", "loud", "wet"), base=str(base))
-    assert worker._apart(stumble, job, tmp_path, tmp_path) == 1
+    with capfd.disabled():
+        assert worker._apart(stumble, job, tmp_path, tmp_path) == 1
     log = (tmp_path / worker.LOG).read_text()
     assert MARK not in log
     assert log.splitlines()[-1].startswith("ValueError in ") and "in stumble" in log
 
 
-def test_characters_shown_on_the_terminal_are_in_no_log_of_a_comparison(tmp_path, base):
+def test_characters_shown_on_the_terminal_are_in_no_log_of_a_comparison(tmp_path, capfd):
     def warn(job, out, folder):
         from tsugiki.i18n import warn
 
@@ -185,7 +181,8 @@ def test_characters_shown_on_the_terminal_are_in_no_log_of_a_comparison(tmp_path
         warn("base.hardly_legible", examples="ガ=カ", **facts)
         warn("cache.uncached", reason="no room")
 
-    assert worker._apart(warn, None, tmp_path, tmp_path) == 0  # type: ignore[arg-type]
+    with capfd.disabled():
+        assert worker._apart(warn, None, tmp_path, tmp_path) == 0  # type: ignore[arg-type]
     log = (tmp_path / worker.LOG).read_text(encoding="utf-8")
     assert "ガ" not in log and "no room" in log
 
@@ -194,7 +191,7 @@ def test_characters_shown_on_the_terminal_are_in_no_log_of_a_comparison(tmp_path
 
 
 def test_without_the_cache_no_state_is_written_and_the_outcome_is_the_same(run, source, base, tmp_path):
-    line = ["--base", base, *settings(), "--json"]
+    line = ["--base", base, *quick_options(), "--json"]
     kept = run("train", source, "--out", "kept", *line).json
     before = set(home().rglob("*.bin"))
     assert before
@@ -205,7 +202,7 @@ def test_without_the_cache_no_state_is_written_and_the_outcome_is_the_same(run, 
 
 def test_without_the_cache_not_even_the_run_writes_a_state(run, source, base, tmp_path, monkeypatch):
     monkeypatch.setattr("tsugiki.base.segment.Draft.__init__", lambda *_: pytest.fail("a state is written"))
-    run("train", source, "--out", "plain", "--no-cache", "--base", base, *settings())
+    run("train", source, "--out", "plain", "--no-cache", "--base", base, *quick_options())
 
 
 # --- no socket, no telemetry

@@ -12,7 +12,7 @@ from tests.base.shelf_writer import WIDTH, die_at, row_of
 from tests.base.shelf_writer import _counted as counted
 from tsugiki.base.facts import ABOUT, ShelfFacts
 from tsugiki.base.forget import forget
-from tsugiki.base.segment import Draft
+from tsugiki.base.segment import MAPPED, Draft
 from tsugiki.base.shelf import Shelf
 from tsugiki.base.stock import stock
 from tsugiki.base.upkeep import num_writers, purge, usage
@@ -128,6 +128,7 @@ def test_a_run_beside_it_keeps_what_it_has_read_and_finds_the_rest_missing(tmp_p
     keys = [facts.key(text) for text in TEXTS]
     rows = reader.read(keys)
     later = shelf_of(tmp_path, facts)
+    MAPPED.clear()  # as in another process, which has not mapped them
     forget(tmp_path, TEXTS[:5])
     assert all(np.array_equal(rows[i], row_of(i + 1)) for i in range(len(TEXTS)))
     assert {*range(5)} <= {*later.missing(keys)}

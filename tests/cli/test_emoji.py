@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from tests.support.bases import tiny_base_folder
-from tests.support.runs import SETTINGS, easy_splits
+from tests.support.runs import easy_splits, quick_options
 
 LABELS = {"jam": "🔥", "loud": "👩‍🔧 騒音", "wet": "⚠️"}
 
@@ -29,8 +29,7 @@ def rows(tmp_path):
 
 def test_emoji_are_labels_everywhere(tsugiki, rows, tmp_path):
     base = tiny_base_folder(tmp_path / "base")
-    settings = [word for key, value in SETTINGS.items() for word in ("--set", f"{key}={json.dumps(value)}")]
-    assert tsugiki("train", rows, "--out", "made", "--base", base, *settings).code == 0
+    assert tsugiki("train", rows, "--out", "made", "--base", base, *quick_options()).code == 0
     assert set(json.loads((tmp_path / "made" / "adapter.json").read_text("utf-8"))["task"]["labels"]) == {
         *LABELS.values()
     }

@@ -104,14 +104,15 @@ def test_of_too_many_texts_some_of_all_splits_are_compared_and_that_is_said(monk
 
 
 def test_labels_that_were_exchanged_are_found_with_their_right_ones():
-    rows = easy_rows(120)
-    wrong = {7: "wet", 30: "loud", 61: "jam"}
-    assert all(rows.labels[row] != label for row, label in wrong.items())
+    rows = easy_rows(240)
+    classes = sorted(set(rows.labels))
+    wrong = {row: classes[(classes.index(rows.labels[row]) + 1) % 3] for row in range(5, 240, 20)}
     labels = [wrong.get(row, label) for row, label in enumerate(rows.labels)]
     entries = found(list(zip(rows.texts, labels, strict=True)), "data.label_errors")
     named = {entry["row"].line - 1: entry["suggested"] for entry in entries}
-    assert {row: named.get(row) for row in wrong} == {row: rows.labels[row] for row in wrong}
-    assert len(named) <= 12
+    assert sum(named.get(row) == rows.labels[row] for row in wrong) >= 10
+    assert len(named) <= 2 * len(wrong)
+    assert len({*list(named)[: len(wrong)]} & {*wrong}) >= 9
 
 
 def test_right_labels_are_left_in_peace():

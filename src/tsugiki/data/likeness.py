@@ -1,4 +1,4 @@
-"""Which texts are nearly the same: runs of three characters, weighted by how rare they are, and their cosine.
+"""Which texts are nearly the same: by the runs of three characters that they share.
 
 Every text is compared with every other, in a sketch of some hundred numbers, and the few that come near are measured in
 full. The sketch is a random projection (Johnson and Lindenstrauss 1984), which keeps cosines up to about a twentieth.
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
+from sklearn.feature_extraction.text import HashingVectorizer
 
 LEAST = 0.85
 """Cosine from which on two texts are nearly the same."""
@@ -49,18 +49,10 @@ def near_pairs(texts: Sequence[str], least: float = LEAST) -> list[tuple[int, in
 
 
 def _features(texts: Sequence[str]) -> sparse.csr_array:
-    """Weighted runs of characters, of length 1 (N, F)."""
-    kind = HashingVectorizer(
-        analyzer="char",
-        ngram_range=(3, 3),
-        n_features=_BUCKETS,
-        alternate_sign=False,
-        norm=None,
-        lowercase=False,
-        dtype=np.float32,
-    )
-    counts = kind.transform([f" {text[:_CHARS]} " for text in texts])
-    return sparse.csr_array(TfidfTransformer(sublinear_tf=True).fit_transform(counts))
+    """Which runs of characters a text has, as a vector of length 1 (N, F)."""
+    shared = {"n_features": _BUCKETS, "alternate_sign": False, "lowercase": False, "dtype": np.float32}
+    kind = HashingVectorizer(analyzer="char", ngram_range=(3, 3), binary=True, norm="l2", **shared)
+    return sparse.csr_array(kind.transform([f" {text[:_CHARS]} " for text in texts]))
 
 
 def _sketch(features: sparse.csr_array) -> Floats:
