@@ -1,5 +1,7 @@
 """`tsugiki cache`: what is kept of rows is shown, and deleted when asked."""
 
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -44,6 +46,12 @@ def test_the_list_says_what_is_kept(cache):
     shown = cache("cache", "list").out
     for part in ("tiny", "means of 0-6", "bfloat16", "3 different row(s)"):
         assert part in shown
+
+
+def test_it_answers_without_torch(cache):
+    code = "import sys, tsugiki.base.forget, tsugiki.cli.commands.cache.list; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 def test_an_empty_cache_is_said_to_be_empty(tsugiki):
