@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,15 +21,17 @@ TEXTS = ["Oil under press 4", "Belt stands still", "oily\nP1"]
 @pytest.fixture
 def cache(tsugiki):
     """A command line whose cache holds three rows, on a shelf of states and on one of means."""
-    kinds = (("state", 2, "bfloat16", "<u2"), ("pooled", 6, "float32", "<f4"))
-    for kind, state, dtype, stored in kinds:
-        about = ShelfFacts(base="tiny", kind=kind, state=state, dtype=dtype, tokenizer_digest="t", max_length=64)
-        shelf = Shelf(Path("w") / about.folder, 8, dtype, about=about)
-        with shelf.writer(1000) as draft:
-            for text in TEXTS:
-                draft.add(about.key(text), np.ones((4, 8), stored))
-    del shelf
+    common: dict[str, Any] = {"base": "tiny", "tokenizer_digest": "t", "max_length": 64}
+    fill(ShelfFacts(kind="state", state=2, dtype="bfloat16", **common), np.ones((4, 8), "<u2"))
+    fill(ShelfFacts(kind="pooled", state=6, dtype="float32", **common), np.ones((4, 8), "<f4"))
     return tsugiki
+
+
+def fill(about, array):
+    """Put the texts on a shelf that nobody holds any more afterwards."""
+    with Shelf(Path("w") / about.folder, 8, about.dtype, about=about).writer(1000) as draft:
+        for text in TEXTS:
+            draft.add(about.key(text), array)
 
 
 def rows_kept():

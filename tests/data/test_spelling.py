@@ -48,12 +48,13 @@ def test_the_spelling_of_an_adapter_is_the_usual_one_however_rare():
 
 
 def test_merging_is_said_and_counts_over_all_splits(caplog):
-    splits = Splits(rows("ABC", "x", "ＡＢＣ"), rows("ABC"), rows("ＡＢＣ", "x"))
+    learnt = rows("ABC", "x", "ＡＢＣ")
+    splits = Splits(learnt, rows("ABC"), rows("ＡＢＣ", "x"))
     with caplog.at_level(logging.INFO, "tsugiki"):
         found = merged(splits)
     assert found.train and found.validation and found.test
     assert (found.train.labels, found.test.labels) == (("ABC", "x", "ABC"), ("ABC", "x"))
-    assert found.train.texts == splits.train.texts
+    assert found.train.texts == learnt.texts
     assert found.validation == splits.validation
     assert len(caplog.records) == 2 and "'ＡＢＣ' = 'ABC'" in caplog.records[0].message
 

@@ -61,7 +61,8 @@ def _sketch(features: sparse.csr_array) -> Floats:
     signs = rng.choice(np.array([-1, 1], np.float32), _BUCKETS)
     places = (signs, (np.arange(_BUCKETS), rng.integers(0, _WIDTH, _BUCKETS)))
     sketch: Floats = (features @ sparse.csr_array(places, shape=(_BUCKETS, _WIDTH))).toarray()
-    return sketch / np.linalg.norm(sketch, axis=1, keepdims=True).clip(min=1e-6)
+    lengths: Floats = np.linalg.norm(sketch, axis=1, keepdims=True).clip(min=1e-6)
+    return sketch / lengths
 
 
 def _cosine(features: sparse.csr_array, first: NDArray[np.int64], second: NDArray[np.int64]) -> Floats:
