@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -77,7 +78,7 @@ def _without(idx: Path, text_of: Mapping[bytes, str] | None) -> tuple[set[str], 
         return gone, 0
     copied = _copy(idx, index, text_of)
     _erase(idx)
-    return gone, held - (segment_bytes(copied) if copied else 0)
+    return gone, held - copied
 
 
 def _read(idx: Path) -> Index | None:
@@ -88,8 +89,8 @@ def _read(idx: Path) -> Index | None:
         return None
 
 
-def _copy(idx: Path, index: Index, unwanted: Collection[bytes]) -> Path | None:
-    """A new segment of the other rows, as old as the one it is from; None where there are none, or no room."""
+def _copy(idx: Path, index: Index, unwanted: Collection[bytes]) -> int:
+    """Write a new segment of the other rows, as old as the one it is from: its bytes, 0 where is no row or no room."""
     ends = [0, *np.cumsum(index.lengths).tolist()]
     stored, shape = STORED_AS[index.dtype], (ends[-1], index.width)
     try:
@@ -97,23 +98,23 @@ def _copy(idx: Path, index: Index, unwanted: Collection[bytes]) -> Path | None:
         rows = np.memmap(idx.with_suffix(".bin"), stored, "r", shape=shape) if ends[-1] else np.empty(shape, stored)
         draft = Draft(idx.parent, index.width, index.dtype, partial(no_room, idx.parent, 0, CacheSettings()))
     except (SpaceError, FileNotFoundError, ValueError):  # ValueError: shorter than its index says
-        return None
+        return 0
     try:
         for key, (start, end) in zip(index.keys, pairwise(ends), strict=True):
             if key not in unwanted:
                 draft.add(key, rows[start:end])
-        if not draft.keys():
-            draft.discard()
-            return None
+        num_rows = len(draft.keys())
         draft.publish()
     except SpaceError:
         draft.discard()
-        return None
+        return 0
     except BaseException:
         draft.discard()
         raise
-    os.utime(draft.idx, (used.st_atime, used.st_mtime))
-    return draft.idx
+    num_bytes = segment_bytes(draft.idx) if num_rows else 0
+    with suppress(FileNotFoundError):  # no row, no segment
+        os.utime(draft.idx, (used.st_atime, used.st_mtime))
+    return num_bytes
 
 
 def _erase(idx: Path) -> None:
