@@ -23,7 +23,7 @@ def test_findings_are_sentences_and_tables_and_no_failure(tsugiki, rows):
         "train 2, train 3",
         "'ＡＢＣ' = 'ABC'",
         "--merge-labels",
-        "mail",
+        "mail address",
         "point(s) to look at",
     ):
         assert part in shown.out

@@ -159,7 +159,7 @@ def test_phone_numbers_are_known(number):
 
 
 @pytest.mark.parametrize(
-    "other", ["2024-01-31", "1234567", "A-03-1234-5678-9", "192.168.10.100", "10:30", "12-34", "3.14"]
+    "other", ["2024-01-31", "01-02-2024", "1234567", "A-03-1234-5678-9", "192.168.10.100", "10:30", "12-34", "3.14"]
 )
 def test_other_numbers_are_no_phone_numbers(other):
     assert found(table(note=["-", other]), "data.personal") is None
@@ -177,7 +177,7 @@ def test_mail_addresses_are_known(address):
         ["山田 太郎", "佐藤　花子"],
         ["鈴木様", "ジョン・スミス様"],
         ["Mary J. Smith", "Jean-Luc Picard"],
-        ["Mr. Bean", "Dr Who"],
+        ["Mr. Bean", "Mrs. Miller-Smith"],
     ],
 )
 def test_names_of_persons_are_known_where_most_cells_look_so(names):

@@ -15,6 +15,7 @@ from tsugiki.data.inspection import Inspection, Part, Place, Seen
 from tsugiki.data.table import heading
 
 _SHARE = 0.5  # of the cells of a column that shall look like names before it is said
+_LEAST_DIGITS = 10
 _DASHES = r"\-\u2010-\u2015\u2212\u30fc\uff0d"
 _MAIL = re.compile(r"[\w.+-]+@[\w-]+(\.[\w-]+)+")
 _PHONE = re.compile(
@@ -29,7 +30,7 @@ _PHONE = re.compile(
 _NAME = re.compile(
     r"[\u3400-\u9fff々]{1,4}[ \u3000][\u3040-\u30ff\u3400-\u9fff々]{1,5}"  # 山田 太郎
     r"|[\u3040-\u30ff\u3400-\u9fff々 ]{2,10}(様|さん|殿|氏)"
-    r"|(mr|mrs|ms|dr)\.? [a-z].*"
+    r"|(Mr|Mrs|Ms|Dr)\.? [A-Z].*"
     r"|[A-Z][a-z'-]+( [A-Z]\.?)? [A-Z][a-z'-]+(-[A-Z][a-z]+)?"  # Mary J. Smith
 )
 _HEADINGS = {
@@ -72,7 +73,7 @@ def _found(column: str, cells: Sequence[str], *, names: bool) -> Iterator[tuple[
     filled = [row for row, cell in enumerate(cells) if cell]
     rows_of = {
         "mail": [row for row in filled if _MAIL.search(cells[row])],
-        "phone": [row for row in filled if _PHONE.search(cells[row])],
+        "phone": [row for row in filled if _has_phone(cells[row])],
         "name": [row for row in filled if _NAME.fullmatch(cells[row])] if names else [],
     }
     if len(rows_of["name"]) < _SHARE * len(filled):
@@ -82,6 +83,11 @@ def _found(column: str, cells: Sequence[str], *, names: bool) -> Iterator[tuple[
         named = bool(_HEADINGS[found].search(spoken)) and (names or found != "name")
         if rows or (named and filled):
             yield found, rows or filled
+
+
+def _has_phone(cell: str) -> bool:
+    """Fewer digits than a number with its area code has are a date, or the number of a part."""
+    return any(sum(map(str.isdigit, found.group())) >= _LEAST_DIGITS for found in _PHONE.finditer(cell))
 
 
 def _plain(cell: Any) -> str:

@@ -101,7 +101,7 @@ def _entries(finding: "Finding", texts: Texts) -> "Iterator[RenderableType]":
     with_texts = bool(texts) and any(True for _ in _places(finding.entries[0]))
     columns = [_heading(column) for column in (*finding.columns, *(["text"] if with_texts else []))]
     rows = [
-        (*map(_cell, entry), *([_texts(entry, texts)] if with_texts else []))
+        (*map(_cell, finding.columns, entry), *([_texts(entry, texts)] if with_texts else []))
         for entry in finding.entries[:_MOST_ENTRIES]
     ]
     yield table(*columns, rows=rows)
@@ -114,7 +114,9 @@ def _heading(column: str) -> str:
     return say(key) if key in i18n.catalogue(i18n.FALLBACK) else column
 
 
-def _cell(value: Any) -> Any:
+def _cell(column: str, value: Any) -> Any:
+    if column == "found":
+        return say(f"cli.data_check.{value}")
     if isinstance(value, bool):
         return say("cli.data_check.yes") if value else ""
     if isinstance(value, tuple) and not hasattr(value, "_asdict"):
