@@ -15,7 +15,7 @@ from sklearn.feature_extraction.text import HashingVectorizer
 LEAST = 0.85
 """Cosine from which on two texts are nearly the same."""
 MOST_TEXTS = 20_000
-"""Texts that are compared: with two cores that takes half a minute and half a gigabyte."""
+"""Texts that are compared: on one core that takes some ten seconds and half a gigabyte."""
 
 _CHARS = 500  # of each text
 _BUCKETS = 2**18
