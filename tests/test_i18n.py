@@ -62,8 +62,10 @@ def asked_for():
 def help_keys():
     """Keys of the help pages: made of the names of commands and their options."""
     yield "cli.about"
-    for name in [None, *command.names()]:
-        built = command.build(name) if name else typer.main.get_command(command_app())
+    lines = [line.split() for line in command.lines()]
+    for words in sorted({"", *(" ".join(line[:end]) for line in lines for end in range(1, len(line) + 1))}):
+        built = command.build(words) if words else typer.main.get_command(command_app())
+        name = words.replace(" ", "_")
         if name:
             yield f"cli.summary.{name}"
         for parameter in built.get_params(typer.Context(built)):

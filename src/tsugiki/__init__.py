@@ -6,6 +6,7 @@
 Nothing is imported before it is used, so `import tsugiki` costs nothing.
 """
 
+import os
 import sys
 from importlib import import_module
 from types import ModuleType
@@ -23,6 +24,18 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = ["Adapter", "TsugikiError", "__version__", "attach", "load", "read_splits", "train"]
+
+# What the libraries below would tell others of their use; whoever wants that sets the variable to something else.
+_SILENT = {
+    "DO_NOT_TRACK": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_UPDATE_DOWNLOAD_COUNTS": "0",
+    "MLFLOW_DISABLE_TELEMETRY": "true",  # mlflow takes `DO_NOT_TRACK` for a wish only where it is spelled `true`
+}
+for _variable, _value in _SILENT.items():
+    os.environ.setdefault(_variable, _value)
+if (_hub := sys.modules.get("huggingface_hub.constants")) and os.environ["HF_HUB_DISABLE_TELEMETRY"] == "1":
+    _hub.HF_HUB_DISABLE_TELEMETRY = True  # type: ignore[attr-defined]  # it was imported before, and has read them
 
 _HOMES = {
     "Adapter": "tsugiki.tasks.adapter",

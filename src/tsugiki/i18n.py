@@ -54,13 +54,13 @@ def text(key: str, /, **facts: object) -> str:
 
 
 def notify(key: str, /, **facts: object) -> None:
-    """Log a text for people at level INFO on the logger `tsugiki`."""
-    _log.info("%s", text(key, **facts))
+    """Log a text for people at level INFO on the logger `tsugiki`; the record has its key as `code`."""
+    _log.info("%s", text(key, **facts), extra={"code": key})
 
 
 def warn(key: str, /, **facts: object) -> None:
-    """Log a text for people at level WARNING on the logger `tsugiki`."""
-    _log.warning("%s", text(key, **facts))
+    """Log a text for people at level WARNING on the logger `tsugiki`; the record has its key as `code`."""
+    _log.warning("%s", text(key, **facts), extra={"code": key})
 
 
 def _flatten(table: Mapping[str, object], above: str = "") -> Iterator[tuple[str, str]]:

@@ -397,8 +397,25 @@ def same_numbers(found: CachedRows, wanted: CachedRows) -> None:
 def test_with_the_cache_off_the_numbers_are_the_same_and_nothing_is_kept(base):
     texts = texts_of(30)
     found = PrefixCache(base, 64, OFF).rows(texts, [2], LAYERS)
-    assert found.stored == {} and found.computed == 30
+    assert [*found.stored] == [2] and found.computed == 30
     assert not cache_root().exists()
+    same_numbers(found, PrefixCache(base, 64).rows(texts, [2], LAYERS))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_states_in_memory_are_those_of_the_shelf_bit_for_bit(dtype):
+    base, texts = base_of(dtype=dtype), texts_of(30)
+    found = PrefixCache(base, 64, OFF).rows(texts, [0, 3], LAYERS)
+    wanted = PrefixCache(base, 64).rows(texts, [0, 3], LAYERS)
+    for state in (0, 3):
+        assert torch.equal(found.state(state, range(30)), wanted.state(state, range(30)))
+
+
+def test_states_that_memory_has_no_room_for_are_computed_when_asked_for(base, monkeypatch):
+    monkeypatch.setattr(prefix_cache, "_MEMORY_SHARE", 0.0)
+    texts = texts_of(30)
+    found = PrefixCache(base, 64, OFF).rows(texts, [2], LAYERS)
+    assert found.stored == {}
     same_numbers(found, PrefixCache(base, 64).rows(texts, [2], LAYERS))
 
 
@@ -419,7 +436,7 @@ def test_without_room_the_numbers_are_the_same_and_a_warning_says_why(base, monk
     (record,) = caplog.records
     assert "not kept" in record.message
     assert ("shelf: Permission denied" if when == "no permission" else "quota") in record.message
-    assert found.stored == {} and found.computed == 30
+    assert [*found.stored] == [2] and found.computed == 30
     assert bool(list(cache_root().rglob("*.idx"))) is (when == "while writing")
     monkeypatch.undo()
     same_numbers(found, PrefixCache(base, 64, OFF).rows(texts, [2], LAYERS))

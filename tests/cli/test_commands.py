@@ -80,6 +80,17 @@ def test_train_hands_everything_on(tsugiki, asked):
     }
 
 
+@pytest.mark.parametrize("name", ["train", "compare"])
+def test_what_is_not_to_be_kept_and_what_is_one_label_are_settings(tsugiki, asked, rows, name):
+    assert tsugiki(name, rows, "--out", "made", "--no-cache", "--merge-labels").code == 0
+    call = asked[name]
+    found = call["settings"] if name == "train" else call["config"].model_dump()
+    if name == "train":
+        assert found == {"data.merge_labels": "true", "cache.enabled": "false"}
+    else:
+        assert found["data"]["merge_labels"] and not found["cache"]["enabled"]
+
+
 def test_train_shows_every_candidate_the_verdict_the_cost_and_the_next_step(tsugiki, asked):
     shown = tsugiki("train", "rows.csv", "--out", "made").out
     for part in (
@@ -212,6 +223,17 @@ def test_evaluate_draws_the_confusion_where_asked(tsugiki, adapter, rows, tmp_pa
     assert told["picture"] == "c.png"
     assert told["confusion"] == [[1, 0], [2, 1]]
     assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_label_spelled_in_another_way_is_reported_and_merged_when_asked(tsugiki, adapter, tmp_path):
+    content = "text,label\nOil,ＬＥＡＫ\noil,Leak \nbelt,jam\n"
+    (tmp_path / "spelled.csv").write_text(content, encoding="utf-8")
+    shown = tsugiki("evaluate", "made", "spelled.csv")
+    assert "accuracy 0.333" in shown.out
+    assert "'Leak' = 'leak'" in shown.err and "--merge-labels" in shown.err
+    shown = tsugiki("evaluate", "made", "spelled.csv", "--merge-labels")
+    assert "accuracy 1.000" in shown.out
+    assert "2 row(s) got the usual spelling" in shown.err
 
 
 # --- compare

@@ -62,16 +62,24 @@ def test_an_interrupted_run_says_how_to_go_on(capsys):
 
 
 def test_a_fault_of_ours_asks_for_a_report_and_shows_no_traceback(capsys):
-    assert edge.guard(raising(KeyError("labels")), as_json=False) == 70
+    assert edge.guard(raising(KeyError("Oil on the floor")), as_json=False) == 70
     err = capsys.readouterr().err
-    assert err.startswith("error[cli.unexpected]: KeyError: 'labels'.")
+    assert err.startswith("error[cli.unexpected]: KeyError in cli/edge.py:")
+    assert "Oil" not in err
     assert err.count("\n") == 1
 
 
 def test_a_fault_of_ours_shows_its_traceback_when_asked(capsys, monkeypatch):
     monkeypatch.setenv("TSUGIKI_DEBUG", "1")
-    edge.guard(raising(KeyError("labels")), as_json=False)
-    assert "Traceback" in capsys.readouterr().err
+    edge.guard(raising(KeyError("Oil on the floor")), as_json=False)
+    err = capsys.readouterr().err
+    assert "in raising" not in err and "in run" in err and "builtins.KeyError" in err
+    assert "Oil" not in err
+
+
+def test_what_the_system_says_in_so_many_words_is_not_repeated(capsys):
+    assert edge.guard(raising(OSError("cannot read 'Oil on the floor'")), as_json=False) == 1
+    assert "Oil" not in capsys.readouterr().err
 
 
 def test_what_the_system_refuses_is_named(capsys):
@@ -126,6 +134,7 @@ def test_other_libraries_are_not_heard(capfd):
 def test_telemetry_is_off():
     edge.guard(lambda: None, as_json=False)
     assert os.environ["HF_HUB_DISABLE_TELEMETRY"] == os.environ["DO_NOT_TRACK"] == "1"
+    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
 
 
 def test_a_console_without_utf8_shows_what_it_can(monkeypatch):

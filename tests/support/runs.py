@@ -1,5 +1,6 @@
 """Small rows that are easy but not free, and runs over them that take a second."""
 
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,18 @@ def quick_config(base: Path | str, **settings: Any) -> Config:
     """A run of a second; `placement__strategy="top"` stands for `placement.strategy`."""
     chosen = {key.replace("__", "."): value for key, value in settings.items()}
     return read_config(settings={"base": str(base), **SETTINGS, **chosen})
+
+
+def quick_options(**settings: Any) -> list[str]:
+    """The same run for the command line, as `--set KEY=VALUE`."""
+    chosen = SETTINGS | {key.replace("__", "."): value for key, value in settings.items()}
+    return [word for key, value in chosen.items() for word in ("--set", f"{key}={_toml(value)}")]
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{name} = {_toml(part)}" for name, part in value.items()) + "}"
+    return json.dumps(value)
 
 
 def tiny_base(family: str = "bert", seed: int = 0) -> Base:

@@ -2,34 +2,39 @@
 
 States are computed in batches of rows of equal length: nothing is padded, so no state depends on its neighbours. Each
 state has a shelf of its own, and another holds the mean over the tokens of every state for the head. A row is known by
-its text, the tokenizer and the length limit; the layers below the state, their settings and the precision choose the
+its text; the layers below the state, their settings, the precision, the tokenizer and the length limit choose the
 shelf, so a base of which only the lower layers are loaded shares what it can with the whole.
 """
 
-import hashlib
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import Literal
 
+import numpy as np
+import psutil
 import torch
 from torch import Tensor
 
 from tsugiki.base.digest import settings_digest, weights_digest
+from tsugiki.base.facts import ShelfFacts
 from tsugiki.base.model import Base
-from tsugiki.base.segment import Array, Draft, as_array
+from tsugiki.base.segment import STORED_AS, Array, Draft, as_array
 from tsugiki.base.shelf import Rows, Shelf
 from tsugiki.base.suffix import run_states
 from tsugiki.base.tokens import encode, pad
 from tsugiki.base.upkeep import CacheSettings, Size, cache_root
 from tsugiki.data.batches import equal_length_batches
-from tsugiki.data.texts import NORMALISED
 from tsugiki.errors import reason_of
 from tsugiki.i18n import notify, text, warn
 from tsugiki.progress import progress
 
 # A run that is killed loses no more than one segment.
 _SEGMENT_BYTES = 256 * 10**6
+# Of the memory that is free, for states that are not on the disk.
+_MEMORY_SHARE = 0.25
 
 
 @dataclass
@@ -40,7 +45,7 @@ class CachedRows:
         base: the base the states belong to.
         token_ids: of each row, without padding.
         pooled: mean over the tokens of states `0 .. top`, (N, top + 1, d), float32.
-        stored: token states that are on a shelf; others are computed when asked for.
+        stored: token states that are on a shelf or in memory; others are computed when asked for.
         computed: rows that had to be computed.
         cache_s: seconds this took.
     """
@@ -66,7 +71,7 @@ class CachedRows:
         return ids.to(self.base.device), mask.to(self.base.device)
 
     def state(self, number: int, indices: Sequence[int]) -> Tensor:
-        """State `number` of some rows, (B, S, d), from the shelf or computed anew."""
+        """State `number` of some rows, (B, S, d), as stored or computed anew."""
         if number in self.stored:
             longest = max(len(self.token_ids[i]) for i in indices)
             return self.stored[number].gather(indices, longest).to(self.base.device)
@@ -126,12 +131,12 @@ class PrefixCache:
     def rows(self, texts: Sequence[str], states: Collection[int], top: int) -> CachedRows:
         """Token ids, pooled states `0 .. top` and the token states asked for.
 
-        Where the disk has no room the states are not kept: the pooled ones are computed once, the others batch by
-        batch when they are needed. That is slower and gives the same numbers.
+        Where the disk is not to be used, or has no room, all are held in memory until the run is over. Where memory has
+        no room for the token states, each batch is computed when it is needed: that is slower, with the same numbers.
         """
         began = time.perf_counter()
         token_ids = encode(self.base, texts, self.max_length)
-        pooled, stored, computed = self._kept(texts, token_ids, states, top) or self._computed(token_ids, top)
+        pooled, stored, computed = self._kept(texts, token_ids, states, top) or self._computed(token_ids, states, top)
         return CachedRows(self.base, token_ids, pooled, stored, computed, time.perf_counter() - began)
 
     def num_bytes(self, lengths: Sequence[int], num_states: int) -> int:
@@ -164,7 +169,8 @@ class PrefixCache:
         return pooled, {s: shelf.read(order.keys) for s, shelf in order.shelves.items()}, len(rows)
 
     def _order(self, texts: Sequence[str], token_ids: list[list[int]], states: Collection[int], top: int) -> _Order:
-        keys = [self._key(text) for text in texts]
+        about = self._about("pooled", top, "float32")
+        keys = [about.key(text) for text in texts]
         shelves = {s: self._shelf("state", s, self._dtype) for s in sorted(states)}
         means = self._shelf("pooled", top, "float32")
         lacking = {s: set(shelf.missing(keys)) for s, shelf in shelves.items()}
@@ -204,7 +210,7 @@ class PrefixCache:
     def _nearest_below(self, state: int, keys: list[bytes]) -> tuple[int, Rows | None]:
         """The highest state under `state` that is on a shelf for all these rows: the run begins there."""
         for lower in range(state - 1, 0, -1):
-            if (cache_root() / self._folder("state", lower, self._dtype)).is_dir():
+            if (cache_root() / self._folder(self._about("state", lower, self._dtype))).is_dir():
                 shelf = self._shelf("state", lower, self._dtype)
                 if not shelf.missing(keys):
                     return lower, shelf.read(keys)
@@ -213,24 +219,43 @@ class PrefixCache:
     def _means_bytes(self, rows: int, top: int) -> int:
         return rows * (top + 1) * self.base.width * torch.float32.itemsize
 
-    def _key(self, row: str) -> bytes:
-        known_by = f"{self.base.tokenizer_digest} {self.max_length} {NORMALISED} {row}"
-        return hashlib.sha256(known_by.encode(errors="surrogatepass")).digest()
+    def _about(self, kind: Literal["state", "pooled"], state: int, dtype: str) -> ShelfFacts:
+        return ShelfFacts(
+            base=self.base.name,
+            kind=kind,
+            state=state,
+            dtype=dtype,
+            tokenizer_digest=self.base.tokenizer_digest,
+            max_length=self.max_length,
+        )
 
-    def _folder(self, kind: str, state: int, dtype: str) -> str:
-        below = [*self.base.layer_digests[: state + 1], settings_digest(self.base.model, state)]
-        return f"{weights_digest(below)[:16]}/{kind}-{state:03d}-{dtype}"
+    def _folder(self, about: ShelfFacts) -> str:
+        below = [*self.base.layer_digests[: about.state + 1], settings_digest(self.base.model, about.state)]
+        return f"{weights_digest(below)[:16]}/{about.folder}"
 
-    def _shelf(self, kind: str, state: int, dtype: str) -> Shelf:
-        return Shelf(cache_root() / self._folder(kind, state, dtype), self.base.width, dtype, self.settings)
+    def _shelf(self, kind: Literal["state", "pooled"], state: int, dtype: str) -> Shelf:
+        about = self._about(kind, state, dtype)
+        return Shelf(cache_root() / self._folder(about), self.base.width, dtype, self.settings, about=about)
 
     # --- without
 
-    def _computed(self, token_ids: list[list[int]], top: int) -> tuple[Tensor, dict[int, Rows], int]:
+    def _computed(
+        self, token_ids: list[list[int]], states: Collection[int], top: int
+    ) -> tuple[Tensor, dict[int, Rows], int]:
+        lengths = [len(ids) for ids in token_ids]
+        fits = self.num_bytes(lengths, len(states)) <= _MEMORY_SHARE * psutil.virtual_memory().available
+        shape = (sum(lengths), self.base.width)
+        held = {s: np.empty(shape, STORED_AS[self._dtype]) for s in (states if fits else ())}
+        starts = [0, *accumulate(lengths)]
         pooled = torch.zeros(len(token_ids), top + 1, self.base.width)
-        for batch in equal_length_batches([len(ids) for ids in token_ids], self.base.batch_tokens):
-            pooled[batch] = _pooled(self._run([token_ids[i] for i in batch], range(top + 1), 0, None), top).cpu()
-        return pooled, {}, len(token_ids)
+        for batch in equal_length_batches(lengths, self.base.batch_tokens):
+            found = self._run([token_ids[i] for i in batch], {*range(top + 1), *held}, 0, None)
+            pooled[batch] = _pooled(found, top).cpu()
+            for s, array in held.items():
+                for row, state in zip(batch, as_array(found[s]), strict=True):
+                    array[starts[row] : starts[row + 1]] = state
+        packed = {s: Rows.packed(np.array(lengths, np.int64), array, self._dtype) for s, array in held.items()}
+        return pooled, packed, len(token_ids)
 
     def _run(
         self, token_ids: list[list[int]], keep: Collection[int], boundary: int, state: Tensor | None

@@ -64,7 +64,7 @@ def as_array(states: "Tensor") -> Array:
 
 
 class Draft:
-    """A segment being written.
+    """A segment being written; `idx` is where its index will be.
 
     Args:
         folder: where; it exists.
@@ -75,7 +75,7 @@ class Draft:
 
     def __init__(self, folder: Path, width: int, dtype: str, full: Callable[[], SpaceError]) -> None:
         name = f"{place()}-{os.getpid()}-{secrets.token_hex(8)}"
-        self._idx = folder / f"{name}.idx"
+        self.idx = folder / f"{name}.idx"
         self._bin = folder / f"{name}.bin"
         self._part = folder / f"{name}.bin.part"
         self._width = width
@@ -122,14 +122,14 @@ class Draft:
             self._file.close()
             self._part.replace(self._bin)
             sync_folder(self._bin.parent)
-            write_atomically(self._idx, _index(self._lengths, self._width, self._dtype))
+            write_atomically(self.idx, _index(self._lengths, self._width, self._dtype))
 
     def discard(self) -> None:
         """Leave nothing behind."""
         self._lengths.clear()
         with suppress(AttributeError, OSError):  # never opened, or a last flush that fails like the write before it
             self._file.close()
-        for path in (self._idx, self._part, self._bin):
+        for path in (self.idx, self._part, self._bin):
             with suppress(OSError):
                 path.unlink(missing_ok=True)
 
@@ -146,6 +146,43 @@ class Draft:
 
 class DamagedError(Exception):
     """A segment that is not what its writer wrote."""
+
+
+@dataclass(frozen=True)
+class Index:
+    """What an index says of the rows beside it.
+
+    Args:
+        width: numbers per position.
+        dtype: as in `Shelf`.
+        keys: one per row.
+        lengths: (rows,) positions of each.
+    """
+
+    width: int
+    dtype: str
+    keys: list[bytes]
+    lengths: npt.NDArray[np.int64]
+
+    @staticmethod
+    def read(idx: Path) -> "Index":
+        """Read an index and hold its .bin against it.
+
+        Raises:
+            DamagedError: they are not what their writer wrote.
+            FileNotFoundError: one of them is gone.
+        """
+        data = idx.read_bytes()
+        body, checksum = data[:-32], data[-32:]
+        if len(body) < HEADER.size or hashlib.sha256(body).digest() != checksum:
+            raise DamagedError
+        magic, kind, width, rows, bin_bytes = HEADER.unpack_from(body)
+        lengths_at = HEADER.size + rows * KEY_BYTES
+        if magic != _MAGIC or len(body) != lengths_at + 4 * rows or idx.with_suffix(".bin").stat().st_size != bin_bytes:
+            raise DamagedError
+        keys = np.frombuffer(body, f"V{KEY_BYTES}", rows, HEADER.size).tolist()
+        lengths = np.frombuffer(body, "<u4", rows, lengths_at).astype(np.int64)
+        return Index(width, kind.rstrip(b"\0").decode(), keys, lengths)
 
 
 @dataclass
@@ -169,18 +206,10 @@ class Segment:
     @staticmethod
     def load(idx: Path, empty: Array, dtype: str) -> "Segment":
         """Read an index and hold its .bin against it."""
-        data = idx.read_bytes()
-        body, checksum = data[:-32], data[-32:]
-        if len(body) < HEADER.size or hashlib.sha256(body).digest() != checksum:
-            raise DamagedError
-        magic, kind, width, rows, bin_bytes = HEADER.unpack_from(body)
-        lengths_at = HEADER.size + rows * KEY_BYTES
-        if magic != _MAGIC or len(body) != lengths_at + 4 * rows or idx.with_suffix(".bin").stat().st_size != bin_bytes:
-            raise DamagedError
-        if (width, kind.rstrip(b"\0").decode()) != (empty.shape[1], dtype):
-            raise ValueError(f"{idx.parent} holds rows of another kind: {width} x {kind.rstrip(bytes(1)).decode()}")
-        keys = np.frombuffer(body, f"V{KEY_BYTES}", rows, HEADER.size).tolist()
-        return Segment(idx, keys, np.frombuffer(body, "<u4", rows, lengths_at).astype(np.int64), empty)
+        index = Index.read(idx)
+        if (index.width, index.dtype) != (empty.shape[1], dtype):
+            raise ValueError(f"{idx.parent} holds rows of another kind: {index.width} x {index.dtype}")
+        return Segment(idx, index.keys, index.lengths, empty)
 
     def open(self) -> Array | None:
         """Map the rows, and note the use; None where they are gone."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from tsugiki.base.facts import ShelfFacts
 from tsugiki.base.segment import NAME, STORED_AS, Array, DamagedError, Draft, Segment
 from tsugiki.base.upkeep import CacheSettings, cache_root, make_room, no_room, remove, tidy
 from tsugiki.home import private_folder
@@ -38,6 +39,18 @@ class Rows:
     _arrays: dict[int, Array]
     _empty: Array
     _dtype: str
+
+    @classmethod
+    def packed(cls, lengths: npt.NDArray[np.int64], array: Array, dtype: str) -> "Rows":
+        """Rows that are on no shelf but end to end in memory.
+
+        Args:
+            lengths: (n,) positions per row.
+            array: (sum of lengths, width), bfloat16 as uint16.
+            dtype: as in `Shelf`.
+        """
+        starts = np.cumsum(lengths) - lengths
+        return cls(lengths, starts, np.zeros(len(lengths), np.int64), {0: array}, array[:0], dtype)
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -84,13 +97,21 @@ class Shelf:
         dtype: float32, float16 or bfloat16.
         settings: quota and age limit, which hold for all of `root`.
         root: the cache this is a part of; None: `cache_root()`.
+        about: what the folder is to say of itself.
 
     Raises:
         ValueError: no such dtype, a folder outside of the root, or a folder that holds rows of another kind.
     """
 
     def __init__(
-        self, folder: Path, width: int, dtype: str, settings: CacheSettings | None = None, *, root: Path | None = None
+        self,
+        folder: Path,
+        width: int,
+        dtype: str,
+        settings: CacheSettings | None = None,
+        *,
+        root: Path | None = None,
+        about: ShelfFacts | None = None,
     ) -> None:
         if dtype not in STORED_AS:
             raise ValueError(f"dtype is {dtype!r}; a shelf holds {', '.join(STORED_AS)}")
@@ -101,6 +122,7 @@ class Shelf:
         self.width = width
         self.dtype = dtype
         self.settings = settings or CacheSettings()
+        self.about = about
         self._empty = np.empty((0, width), STORED_AS[dtype])
         self._ignored: set[Path] = set()
         self._segments: list[Segment] = []
@@ -149,6 +171,8 @@ class Shelf:
         full = partial(no_room, self.root, expected_bytes, self.settings)
         draft = Draft(private_folder(self.folder), self.width, self.dtype, full)
         try:
+            if self.about is not None:
+                self.about.write(self.folder)
             yield draft
             draft.publish()
         except BaseException:

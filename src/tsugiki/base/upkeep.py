@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 from pydantic import PositiveFloat, PositiveInt
 
+from tsugiki.base.facts import ABOUT
 from tsugiki.base.segment import MAPPED, NAME, place
 from tsugiki.errors import SpaceError
 from tsugiki.home import home, private_folder
@@ -70,11 +71,23 @@ def purge(root: Path) -> Size:
     for segment in _segments(root):
         remove(segment.path)
     _sweep(root)
-    for folder, _, _ in os.walk(root, topdown=False):
-        if Path(folder) != root:
-            with suppress(OSError):
-                Path(folder).rmdir()
+    clear(root)
     return Size(before - usage(root))
+
+
+def clear(root: Path) -> None:
+    """Remove shelves that have no segment left, and with them what they say of themselves."""
+    for folder, _, _ in os.walk(root, topdown=False):
+        with suppress(OSError):
+            if Path(folder) != root and not any(NAME.fullmatch(file.name) for file in Path(folder).iterdir()):
+                (Path(folder) / ABOUT).unlink(missing_ok=True)
+                Path(folder).rmdir()
+
+
+def num_writers(root: Path) -> int:
+    """Processes that are adding to the cache at this moment."""
+    drafts = (file for file in _files(root) if ".part" in file.path.suffixes and _writer_lives(file))
+    return len({file.path.name.rpartition("-")[0] for file in drafts})
 
 
 @dataclass(frozen=True)

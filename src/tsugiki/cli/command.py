@@ -3,6 +3,9 @@
 `run` returns an `Answer`, or yields several; printing them, `--json`, `--lang`, help texts and errors are dealt with
 here for all commands. Help texts come from the catalogue, under `cli.summary.COMMAND` and `cli.COMMAND.OPTION`, or
 `cli.option.OPTION` where it means the same in every command.
+
+A folder in `commands/` is a word with further commands behind it: `cache/purge.py` is `tsugiki cache purge`, and its
+texts are under `cli.summary.cache_purge` and `cli.cache_purge.OPTION`.
 """
 
 import inspect
@@ -24,11 +27,13 @@ from tsugiki.errors import ConfigError
 
 _PACKAGE = "tsugiki.cli.commands"
 # In the order in which they are needed; commands that are not named here follow, by name.
-_ORDER = ["demo", "train", "predict", "evaluate", "compare", "inspect", "export", "import", "doctor"]
+_ORDER = ["demo", "data", "train", "predict", "evaluate", "compare", "inspect", "export", "import", "cache", "doctor"]
 
 
 class Command(TyperCommand):
     """One command, with a help page in the language in force."""
+
+    words: str = ""
 
     # Or Typer would refuse arguments too many in English.
     allow_extra_args = True
@@ -50,7 +55,7 @@ class Command(TyperCommand):
 
     def get_params(self, ctx: Any) -> Any:
         """Arguments and options, each with its text."""
-        return _explained(super().get_params(ctx), self.name)
+        return _explained(super().get_params(ctx), self.words)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help page."""
@@ -58,15 +63,17 @@ class Command(TyperCommand):
 
 
 class Commands(TyperGroup):
-    """All commands, found by their file names."""
+    """The commands behind some words, found by their file names; behind none, all."""
+
+    words: str = ""
 
     def get_params(self, ctx: Any) -> Any:
         """Options, each with its text."""
-        return _explained(super().get_params(ctx), None)
+        return _explained(super().get_params(ctx), self.words)
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 (Typer's contract)
         """Names, without importing any."""
-        return names()
+        return names(self.words)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 (Typer's contract)
         """Import and build one command.
@@ -74,17 +81,18 @@ class Commands(TyperGroup):
         Raises:
             ConfigError: there is none of that name.
         """
-        if cmd_name not in names():
+        known = names(self.words)
+        if cmd_name not in known:
             from tsugiki.spec import nearest
 
-            facts = {"allowed": ", ".join(names()), "nearest": nearest(cmd_name, names())}
+            facts = {"allowed": ", ".join(known), "nearest": nearest(cmd_name, known)}
             raise ConfigError("cli.no_such_command", found=cmd_name, **facts)
-        return build(cmd_name)
+        return build(f"{self.words} {cmd_name}".lstrip())
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help page."""
-        self.help = i18n.text("cli.about")
-        commands = [(name, i18n.text(f"cli.summary.{name}")) for name in names()]
+        self.help = _summary(self.words) if self.words else i18n.text("cli.about")
+        commands = [(name, _summary(f"{self.words} {name}".lstrip())) for name in names(self.words)]
         formatter.write(help.page(self, ctx, commands))
 
     def main(self, args: Sequence[str] | None = None, *_: Any, **__: Any) -> NoReturn:
@@ -99,20 +107,48 @@ class Commands(TyperGroup):
         sys.exit(edge.guard(run, as_json="--json" in line))
 
 
-def names() -> list[str]:
-    """Names of all commands."""
-    files = (file.name for file in resources.files(_PACKAGE).iterdir())
-    found = {name.removesuffix(".py") for name in files if name.endswith(".py") and not name.startswith("_")}
-    return sorted(found, key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name))
+def names(words: str = "") -> list[str]:
+    """What may follow some words."""
+    entries = _place(words).iterdir()
+    found = {e.name.removesuffix(".py") for e in entries if e.name.endswith(".py") or e.is_dir()}
+    known = {name for name in found if not name.startswith("_")}
+    return sorted(known, key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name))
 
 
-def build(name: str) -> Any:
-    """Import one command and make it ready to be called."""
-    module = import_module(f"{_PACKAGE}.{name}")
-    alone = typer.Typer(add_completion=False, rich_markup_mode=None)
-    summary = i18n.text(f"cli.summary.{name}")
-    alone.command(name, cls=Command, help=summary, epilog=module.EXAMPLE)(_answering(module.run))
-    return get_command(alone)
+def lines(words: str = "") -> list[str]:
+    """All commands in full, such as `cache purge`."""
+    following = [f"{words} {name}".lstrip() for name in names(words)]
+    return [line for name in following for line in (lines(name) if _place(name).is_dir() else [name])]
+
+
+def build(words: str) -> Any:
+    """Make a command ready to be called, or a word with further ones behind it; only a command is imported."""
+    name = words.rpartition(" ")[2]
+    made = typer.Typer(cls=Commands, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+    if _place(words).is_dir():
+        made.callback(invoke_without_command=True, help=_summary(words))(_menu)
+    else:
+        module = import_module(f"{_PACKAGE}.{words.replace(' ', '.')}")
+        made.command(name, cls=Command, help=_summary(words), epilog=module.EXAMPLE)(_answering(module.run))
+    built: Any = get_command(made)
+    built.name, built.words = name, words
+    return built
+
+
+def _menu(
+    context: typer.Context, lang: Annotated[str | None, typer.Option("--lang", metavar="LANGUAGE")] = None
+) -> None:
+    del lang  # as in `_answering`
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def _place(words: str) -> Any:
+    return resources.files(_PACKAGE).joinpath(*words.split())
+
+
+def _summary(words: str) -> str:
+    return i18n.text(f"cli.summary.{words.replace(' ', '_')}")
 
 
 def _answering(run: Callable[..., Any]) -> Callable[..., None]:
@@ -134,11 +170,11 @@ def _answering(run: Callable[..., Any]) -> Callable[..., None]:
     return command
 
 
-def _explained(parameters: list[Any], name: str | None) -> list[Any]:
+def _explained(parameters: list[Any], words: str) -> list[Any]:
     """Put texts of the catalogue where the help page and the reference look for them."""
     for parameter in parameters:
         spelled = max(parameter.opts, key=len).lstrip("-")
-        own, common = f"cli.{name}.{spelled}", f"cli.option.{spelled}"
+        own, common = f"cli.{words.replace(' ', '_')}.{spelled}", f"cli.option.{spelled}"
         parameter.help = i18n.text(own if own in i18n.catalogue(i18n.FALLBACK) else common)
     return parameters
 

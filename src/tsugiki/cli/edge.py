@@ -3,7 +3,6 @@
 import logging
 import os
 import sys
-import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,13 +13,12 @@ from tsugiki import i18n
 from tsugiki.cli import usage
 from tsugiki.cli.answer import to_json
 from tsugiki.errors import TsugikiError, reason_of
+from tsugiki.faults import place, trace
 
 _INTERRUPTED, _BROKEN_PIPE, _UNEXPECTED = 130, 141, 70
 _QUIET = {
     "DATASETS_VERBOSITY": "error",
-    "DO_NOT_TRACK": "1",
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_VERBOSITY": "error",
     "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
     "TRANSFORMERS_VERBOSITY": "error",
@@ -52,8 +50,8 @@ def guard(run: Callable[[], None], *, as_json: bool) -> int:
         sentence = i18n.text("cli.system", path=error.filename or "-", reason=reason_of(error))
         return _fail("cli.system", sentence, 1, as_json=as_json)
     except Exception as error:  # noqa: BLE001 (the edge: everything ends here)
-        reason = " ".join(str(error).split())[:300]
-        sentence = i18n.text("cli.unexpected", kind=type(error).__name__, reason=reason)
+        # Its message may quote a row.
+        sentence = i18n.text("cli.unexpected", kind=type(error).__name__, place=place(error))
         return _fail("cli.unexpected", sentence, _UNEXPECTED, as_json=as_json)
 
 
@@ -67,8 +65,8 @@ def say(sentence: str, *, label: str = "", style: str = "") -> None:
 
 
 def _fail(code: str, sentence: str, exit_code: int, *, as_json: bool) -> int:
-    if os.environ.get("TSUGIKI_DEBUG"):
-        traceback.print_exc()
+    if (error := sys.exception()) is not None and os.environ.get("TSUGIKI_DEBUG"):
+        print(trace(error), file=sys.stderr)
     if as_json:
         print(to_json({"error": {"code": code, "message": sentence}}), flush=True)
     else:
@@ -88,7 +86,7 @@ class _Notices(logging.Handler):
 
 @contextmanager
 def _only_our_voice() -> Iterator[None]:
-    """Show what tsugiki has to say and keep other libraries, and telemetry, silent."""
+    """Show what tsugiki has to say and keep other libraries silent: what they say may quote a row."""
     for variable, value in _QUIET.items():
         os.environ.setdefault(variable, value)
     if not sys.stderr.isatty():  # a large download is worth a bar, but not in a log file
@@ -100,8 +98,7 @@ def _only_our_voice() -> Iterator[None]:
     root.addHandler(silence)
     try:
         with warnings.catch_warnings():
-            if not os.environ.get("TSUGIKI_DEBUG"):
-                warnings.simplefilter("ignore")
+            warnings.simplefilter("ignore")
             yield
     finally:
         ours.removeHandler(notices)

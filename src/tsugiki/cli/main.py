@@ -7,7 +7,7 @@ import typer
 from tsugiki.cli.command import Commands
 from tsugiki.i18n import text
 
-app = typer.Typer(cls=Commands, add_completion=False, rich_markup_mode=None)
+app = typer.Typer(cls=Commands, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
 @app.callback(invoke_without_command=True, help=text("cli.about"))

@@ -18,6 +18,8 @@ LabelOption: TypeAlias = Annotated[str | None, typer.Option("--label", metavar="
 SheetOption: TypeAlias = Annotated[str | None, typer.Option("--sheet", metavar="SHEET")]
 EncodingOption: TypeAlias = Annotated[str | None, typer.Option("--encoding", metavar="ENCODING")]
 ForceOption: TypeAlias = Annotated[bool, typer.Option("--force")]
+MergeOption: TypeAlias = Annotated[bool, typer.Option("--merge-labels")]
+NoCacheOption: TypeAlias = Annotated[bool, typer.Option("--no-cache")]
 PrecisionOption: TypeAlias = Annotated[float | None, typer.Option("--target-precision", metavar="SHARE", min=0, max=1)]
 ConfigOption: TypeAlias = Annotated[Path | None, typer.Option("--config", metavar="FILE")]
 SettingsOption: TypeAlias = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE")]
@@ -25,9 +27,14 @@ OutOption: TypeAlias = Annotated[Path, typer.Option("--out", metavar="DIR")]
 
 
 def settings_of(
-    pairs: Sequence[str] | None, *, force: bool = False, target_precision: float | None = None
+    pairs: Sequence[str] | None,
+    *,
+    force: bool = False,
+    merge_labels: bool = False,
+    no_cache: bool = False,
+    target_precision: float | None = None,
 ) -> dict[str, str]:
-    """`KEY=VALUE` pairs as settings, and what `--force` and `--target-precision` stand for.
+    """`KEY=VALUE` pairs as settings, and what the options stand for that are short for a setting.
 
     Raises:
         ConfigError: a pair has no `=`.
@@ -36,8 +43,10 @@ def settings_of(
         if "=" not in pair:
             raise ConfigError("cli.bad_setting", found=pair)
     found = {key.strip(): value for key, _, value in (pair.partition("=") for pair in pairs or ())}
-    if force:
-        found["data.illegible"] = "warn"
-    if target_precision is not None:
-        found["train.target_precision"] = str(target_precision)
-    return found
+    short = (
+        (force, "data.illegible", "warn"),
+        (merge_labels, "data.merge_labels", "true"),
+        (no_cache, "cache.enabled", "false"),
+        (target_precision is not None, "train.target_precision", str(target_precision)),
+    )
+    return found | {key: value for given, key, value in short if given}

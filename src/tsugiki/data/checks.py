@@ -3,10 +3,12 @@
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from tsugiki import i18n
+from tsugiki.data.dates import are_dates
 from tsugiki.data.rows import Rows, Splits
+from tsugiki.data.spelling import shown, spellings_of
 from tsugiki.errors import RowsError
 
 
@@ -15,14 +17,18 @@ class Finding:
     """Something about rows that a person should know.
 
     Args:
-        level: `error` where nothing can be learnt, `warning` where the user decides.
+        level: `error` where nothing can be learnt, `warning` where the user decides, `note` where there is no fault.
         code: key in the message catalogue.
         facts: what fills the placeholders of the text.
+        columns: what the entries are made of.
+        entries: one by one what the text sums up.
     """
 
-    level: Literal["error", "warning"]
+    level: Literal["error", "warning", "note"]
     code: str
     facts: Mapping[str, object]
+    columns: tuple[str, ...] = ()
+    entries: tuple[tuple[Any, ...], ...] = ()
 
     def text(self) -> str:
         """The sentence, in the language in force."""
@@ -69,14 +75,19 @@ def _warnings(splits: Splits) -> Iterator[Finding]:
     if torn := sum(len(labels) > 1 for labels in labels_of.values()):
         yield Finding("warning", "data.contradictions", {"count": torn})
 
-    classes = Counter(label for labels in train.labels_by_row for label in labels)
+    classes = Counter(train.each_label)
     if single := [label for label, count in classes.items() if count == 1]:
         yield Finding("warning", "data.single_row_classes", {"count": len(single), "labels": _shown(single)})
+
+    if other := spellings_of(splits):
+        yield Finding("warning", "data.alike_labels", {"count": len(other), "labels": shown(other)})
+    if are_dates(classes):
+        yield Finding("warning", "data.date_labels", {"count": len(classes), "labels": _shown(classes)})
 
     for name, rows in _named(splits):
         if name == "train":
             continue
-        strangers = Counter(label for labels in rows.labels_by_row for label in labels if label not in classes)
+        strangers = Counter(label for label in rows.each_label if label not in classes)
         if strangers:
             facts = {"split": name, "count": strangers.total(), "labels": _shown(strangers)}
             yield Finding("warning", "data.unknown_labels", facts)

@@ -8,7 +8,7 @@ from typing import Any
 
 from tsugiki.data.labels import SEPARATOR, join
 from tsugiki.data.reading import Reading
-from tsugiki.data.table import Table, shown
+from tsugiki.data.table import Table, headings, shown
 from tsugiki.data.texts import pair as paired
 from tsugiki.data.texts import readable
 from tsugiki.errors import RowsError
@@ -36,26 +36,15 @@ def texts_of(table: Table, reading: Reading) -> list[str]:
     Raises:
         RowsError: no or several columns fit, one that is named is not there, or a cell is neither text nor number.
     """
-    named, pair = reading.text, reading.pair
-    if pair is None and not named and not _fits(table, None, TEXT_NAMES, "--text"):
-        plain = [_plain(column) for column in table.columns]
-        found = [[table.columns[plain.index(name)] for name in names] for names in PAIR_NAMES if {*names} <= {*plain}]
-        if len(found) == 1:
-            named, pair = (found[0][0],), found[0][1]
-    firsts = _joined(table, named)
+    positions, pair = text_columns(table, reading)
+    parts = [_strings(table, at) for at in positions]
+    firsts = parts[0] if len(parts) == 1 else _joined(parts)
     if pair is None:
         return firsts
-    seconds = _strings(table, _pick(table, pair, (), "--pair", "rows.no_text"))
-    return [paired(first, second) for first, second in zip(firsts, seconds, strict=True)]
+    return [paired(first, second) for first, second in zip(firsts, _strings(table, pair), strict=True)]
 
 
-def _joined(table: Table, named: Sequence[str]) -> list[str]:
-    whole = ",".join(named)
-    if len(named) > 1 and whole in table.columns:
-        named = (whole,)  # a column with a comma in its name
-    if len(named) < 2:
-        return _strings(table, _pick(table, named[0] if named else None, TEXT_NAMES, "--text", "rows.no_text"))
-    parts = [_strings(table, _pick(table, name, TEXT_NAMES, "--text", "rows.no_text")) for name in named]
+def _joined(parts: Sequence[Sequence[str]]) -> list[str]:
     return [_JOINT.join(cell for cell in cells if cell.strip()) for cells in zip(*parts, strict=True)]
 
 
@@ -65,7 +54,27 @@ def labels_of(table: Table, named: str | None) -> tuple[list[str], bool]:
     Raises:
         RowsError: as for `texts_of`.
     """
-    return _labels(table, _pick(table, named, LABEL_NAMES, "--label", "rows.no_label"))
+    return _labels(table, label_column(table, named))
+
+
+def text_columns(table: Table, reading: Reading) -> tuple[list[int], int | None]:
+    """Positions of the columns that make up the text, and of the second text of pairs; raises as `texts_of` does."""
+    named, pair = reading.text, reading.pair
+    if pair is None and not named and not _fits(table, None, TEXT_NAMES, "--text"):
+        plain = [_plain(column) for column in table.columns]
+        found = [[plain.index(name) for name in names] for names in PAIR_NAMES if {*names} <= {*plain}]
+        if len(found) == 1:
+            return found[0][:1], found[0][1]
+    whole = ",".join(named)
+    if len(named) > 1 and whole in table.columns:
+        named = (whole,)  # a column with a comma in its name
+    firsts = [_pick(table, name, TEXT_NAMES, "--text", "rows.no_text") for name in named or (None,)]
+    return firsts, None if pair is None else _pick(table, pair, (), "--pair", "rows.no_text")
+
+
+def label_column(table: Table, named: str | None) -> int:
+    """Position of the column of the labels; raises as `labels_of` does."""
+    return _pick(table, named, LABEL_NAMES, "--label", "rows.no_label")
 
 
 def labels_if_any(table: Table, named: str | None) -> tuple[list[str], bool] | None:
@@ -89,9 +98,9 @@ def _pick(table: Table, named: str | None, known: Sequence[str], option: str, no
     """Position of the one column meant."""
     fits = _fits(table, named, known, option)
     if not fits:
-        raise RowsError(none_fits, path=table.name, columns=shown(table.columns))
+        raise RowsError(none_fits, path=table.name, columns=headings(table.columns))
     if len(fits) > 1:
-        columns = shown([table.columns[i] for i in fits])
+        columns = headings([table.columns[i] for i in fits])
         raise RowsError("rows.ambiguous_column", path=table.name, columns=columns, option=option)
     return fits[0]
 
@@ -101,7 +110,7 @@ def _fits(table: Table, named: str | None, known: Sequence[str], option: str) ->
     if named is not None:
         fits = [i for i, column in enumerate(table.columns) if column == named]
         if not fits:
-            columns = shown(table.columns)
+            columns = headings(table.columns)
             raise RowsError("rows.no_such_column", path=table.name, found=named, columns=columns, option=option)
         return fits
     plain = [_plain(column) for column in table.columns]
@@ -144,5 +153,5 @@ def _cell(table: Table, at: int, line: int, value: Any) -> str:
         return str(value)
     if isinstance(value, datetime.date | datetime.time):  # as a workbook holds them
         return value.isoformat(" ") if isinstance(value, datetime.datetime) else value.isoformat()
-    column = shown([table.columns[at]])
+    column = headings([table.columns[at]])
     raise RowsError("rows.bad_cell", path=table.name, line=line, column=column, found=type(value).__name__)

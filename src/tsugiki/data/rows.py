@@ -1,7 +1,7 @@
 """Rows: texts with labels, from wherever the user keeps them. Messages name lines, never the texts in them."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,7 +43,7 @@ class Rows:
     @property
     def classes(self) -> tuple[str, ...]:
         """Every label that a row has, in alphabetical order."""
-        return tuple(sorted({label for labels in self.labels_by_row for label in labels}))
+        return tuple(sorted(set(self.each_label)))
 
     @property
     def labels_by_row(self) -> list[tuple[str, ...]]:
@@ -51,9 +51,14 @@ class Rows:
         return [split(label) if self.several else (label,) for label in self.labels or ()]
 
     @property
+    def each_label(self) -> list[str]:
+        """The labels of all rows one after the other."""
+        return [label for labels in self.labels_by_row for label in labels]
+
+    @property
     def strata(self) -> tuple[str, ...]:
         """What rows are drawn by: their label, or the rarest one of several, empty where there is none."""
-        counts = Counter(label for labels in self.labels_by_row for label in labels)
+        counts = Counter(self.each_label)
         return tuple(min(labels, key=lambda label: (counts[label], label), default="") for labels in self.labels_by_row)
 
     def digest(self) -> str:
@@ -85,11 +90,8 @@ def read_splits(source: Any, reading: Reading | None = None) -> Splits:
         RowsError: rows cannot be read; no or several columns fit; a label is missing; nothing is left.
     """
     chosen = reading or Reading()
-    found = {name or "train": _labelled(table_of(part, chosen), chosen) for name, part in parts_of(source).items()}
-    several = chosen.task == _SEVERAL or (chosen.task is None and any(map(_reads_like_several, found.values())))
-    if several and chosen.task is None:
-        i18n.notify("rows.several")
-    return Splits(**{name: _whole(labelled, several) for name, labelled in found.items()})
+    tables = {split or "train": table_of(part, chosen) for split, part in parts_of(source).items()}
+    return Splits(**{split: rows for split, (rows, _) in labelled(tables, chosen).items()})
 
 
 def read_rows(source: Any, split: str | None = None, reading: Reading | None = None) -> Rows:
@@ -137,26 +139,50 @@ def unlabelled(table: Table, reading: Reading) -> Rows:
     return Rows(texts, stripped if all(stripped) and not lists else None)
 
 
+def labelled(tables: Mapping[str, Table], reading: Reading) -> dict[str, tuple[Rows, list[int]]]:
+    """The rows of tables that are to be learnt from, by split, and where in its table each of them stands (0-based)."""
+    found = {split: _found(table, reading) for split, table in tables.items()}
+    several = reading.task == _SEVERAL
+    if reading.task is None and any(part.lists or any(map(holds_several, part.labels)) for part in found.values()):
+        several = True
+        i18n.notify("rows.several")
+    return {split: (part.rows(several), part.at) for split, part in found.items()}
+
+
 @dataclass(frozen=True)
-class _Labelled:
+class _Found:
     """Rows of a table whose labels are not yet known to be one or several.
 
     Args:
         table: that they are from.
-        lines: of it, of each row.
+        at: where each stands in it (0-based).
         texts: of each row, none is blank.
         labels: of each row, blank for a missing one.
         lists: whether the table has lists of labels.
     """
 
     table: Table
-    lines: Sequence[int]
+    at: list[int]
     texts: tuple[str, ...]
     labels: tuple[str, ...]
     lists: bool
 
+    def rows(self, several: bool) -> Rows:
+        """Rows that all have a label, unless they may have none."""
+        name = self.table.name
+        blank = [self.table.lines[at] for at, label in zip(self.at, self.labels, strict=True) if not label]
+        if several:
+            if blank:
+                i18n.notify("rows.no_tags", path=name, count=len(blank), lines=shown(blank))
+            return Rows(self.texts, tuple(join(split(label)) for label in self.labels), several=True)
+        if self.lists:
+            raise RowsError("rows.lists", path=name)
+        if blank:
+            raise RowsError("rows.missing_labels", path=name, count=len(blank), lines=shown(blank))
+        return Rows(self.texts, self.labels)
 
-def _labelled(table: Table, reading: Reading) -> _Labelled:
+
+def _found(table: Table, reading: Reading) -> _Found:
     if not table.lines:
         raise RowsError("rows.empty", path=table.name)
     texts = texts_of(table, reading)
@@ -167,23 +193,4 @@ def _labelled(table: Table, reading: Reading) -> _Labelled:
     if len(kept) < len(texts):
         blank = [line for line, value in zip(table.lines, texts, strict=True) if not value.strip()]
         i18n.warn("rows.dropped_blank", path=table.name, count=len(blank), lines=shown(blank))
-    lines = [table.lines[i] for i in kept]
-    return _Labelled(table, lines, tuple(texts[i] for i in kept), tuple(labels[i].strip() for i in kept), lists)
-
-
-def _reads_like_several(rows: _Labelled) -> bool:
-    return rows.lists or any(map(holds_several, rows.labels))
-
-
-def _whole(rows: _Labelled, several: bool) -> Rows:
-    """Rows that all have a label, unless they may have none."""
-    blank = [line for line, label in zip(rows.lines, rows.labels, strict=True) if not label]
-    if several:
-        if blank:
-            i18n.notify("rows.no_tags", path=rows.table.name, count=len(blank), lines=shown(blank))
-        return Rows(rows.texts, tuple(join(split(label)) for label in rows.labels), several=True)
-    if rows.lists:
-        raise RowsError("rows.lists", path=rows.table.name)
-    if blank:
-        raise RowsError("rows.missing_labels", path=rows.table.name, count=len(blank), lines=shown(blank))
-    return Rows(rows.texts, rows.labels)
+    return _Found(table, kept, tuple(texts[i] for i in kept), tuple(labels[i].strip() for i in kept), lists)

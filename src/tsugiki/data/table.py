@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any
 
+_LONGEST = 30
+
 
 @dataclass(frozen=True)
 class Table:
@@ -44,7 +46,17 @@ def records(name: str, found: Sequence[Mapping[str, Any]], lines: Sequence[int],
     return Table(name, columns, lambda at: [record.get(columns[at]) for record in found], lines, encoding)
 
 
+def headings(columns: Sequence[str]) -> str:
+    """Columns short enough for a message."""
+    return shown([heading(column, at) for at, column in enumerate(columns)])
+
+
+def heading(column: str, at: int) -> str:
+    """The name of a column; its number, from 1, for a long one, since a file without a header has a text there."""
+    return f"#{at + 1}" if len(column) > _LONGEST else column
+
+
 def shown(names: Sequence[Any]) -> str:
-    """A list short enough for a message; a file without a header has texts for column names."""
-    first = ", ".join(str(name)[:30] for name in names[:8])
+    """A list short enough for a message."""
+    first = ", ".join(str(name)[:_LONGEST] for name in names[:8])
     return first + (", …" if len(names) > 8 else "")

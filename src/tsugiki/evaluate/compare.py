@@ -13,7 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -28,6 +27,7 @@ from tsugiki.base.model import load_base
 from tsugiki.base.tokens import MAX_LENGTH
 from tsugiki.data.checks import check, require_learnable
 from tsugiki.data.rows import Splits
+from tsugiki.data.spelling import merged
 from tsugiki.data.split import subsample, with_validation
 from tsugiki.errors import RowsError, TrainingError
 from tsugiki.evaluate.method import EPOCHS, Job, Method, parse_methods
@@ -183,6 +183,7 @@ class _Run:
 
 def _job(splits: Splits, dataset: str, config: Config) -> Job:
     """What all jobs have in common."""
+    splits = merged(splits) if config.data.merge_labels else splits
     require_learnable(splits)
     for finding in check(splits):
         warn(finding.code, **finding.facts)
@@ -248,13 +249,9 @@ class _Bench:
 
     def _work(self, name: str, job: Job, out: Path) -> None:
         assert self.worker.stdin is not None and self.worker.stdout is not None
-        # The job has the rows in it: it goes through a private folder and is gone when it is done.
-        with TemporaryDirectory() as private:
-            file = Path(private) / "job.json"
-            file.write_text(job.model_dump_json(), encoding="utf-8")
-            self.worker.stdin.write(json.dumps([str(file), str(out)]) + "\n")
-            self.worker.stdin.flush()
-            code = self.worker.stdout.readline().strip()
+        self.worker.stdin.write(json.dumps([job.model_dump_json(), str(out)]) + "\n")
+        self.worker.stdin.flush()
+        code = self.worker.stdout.readline().strip()
         if code != "0":
             log = out / LOG
             reason = log.read_text(encoding="utf-8").strip().splitlines()[-1:] if log.exists() else []

@@ -2,22 +2,27 @@
 
 The worker loads libraries and computes nothing, so that it can be forked: one fork trains, and one for each package
 measures what answering costs. Both begin with the same memory and pay for no import, which would take longer than many
-a run. Without arguments the worker reads jobs from its input, `[JOB, OUT]` a line, and answers each with its exit code.
+a run. Without arguments the worker reads jobs from its input, `[JOB, OUT]` a line with the job itself in it, so that
+its rows are never on the disk, and answers each with its exit code.
 
 What it leaves holds no text of any row: `job.json` has digests in their place, `predictions.jsonl` has row number,
-label and answer. `results.json` is written last, so a run is whole where that file is there.
+label and answer, and `log.txt` says of a fault where it was, not its message, which may quote a row. `results.json` is
+written last, so a run is whole where that file is there.
 """
 
 import json
+import logging
 import os
 import shutil
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import TracebackType
 from typing import Any, NamedTuple
 
 import torch
@@ -29,23 +34,23 @@ from tsugiki.evaluate.method import METHODS, Job, Method, Outcome
 from tsugiki.evaluate.metrics import macro_f1
 from tsugiki.evaluate.result import Result, write_results
 from tsugiki.evaluate.serving import measure_serving
+from tsugiki.faults import trace
 from tsugiki.train.calibration import review_of, temperature_of
 
 JOB, RESULTS, PREDICTIONS, LOG = "job.json", "results.json", "predictions.jsonl", "log.txt"
 _FITTED, _SERVING = "fitted.json", "serving.json"
 
 
-def work(job_file: Path, out: Path) -> int:
+def work(job: Job, out: Path) -> int:
     """Do a job and write what came of it; what went wrong is in `log.txt`.
 
     Args:
-        job_file: the job, with its rows.
+        job: with its rows.
         out: folder for the results; made if it is not there.
 
     Returns:
         0, or the exit code of the step that failed.
     """
-    job = Job.model_validate_json(job_file.read_bytes())
     out.mkdir(parents=True, exist_ok=True)
     (out / JOB).write_text(json.dumps(job.facts(), ensure_ascii=False, indent=2), encoding="utf-8")
     _import_for(job)
@@ -92,7 +97,21 @@ def _logged(step: Callable[..., None], job: Job, out: Path, folder: Path) -> Non
     with (out / LOG).open("a", encoding="utf-8") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
-    step(job, out, folder)
+    _quote_no_row()
+    try:
+        step(job, out, folder)
+    except Exception as error:  # noqa: BLE001 (an edge: every fault ends in the log)
+        sys.stderr.write(trace(error))
+        sys.exit(1)
+
+
+def _quote_no_row() -> None:
+    """Let the log have what tsugiki warns of, but for characters of rows, and nothing that other libraries say."""
+    warnings.simplefilter("ignore")
+    logging.getLogger().addHandler(logging.NullHandler())
+    ours = logging.StreamHandler()
+    ours.addFilter(lambda record: getattr(record, "code", "") != "base.hardly_legible")
+    logging.getLogger("tsugiki").addHandler(ours)
 
 
 # --- the steps, each in a fork ---------------------------------------------------------------------------------------
@@ -190,17 +209,24 @@ def _write_predictions(path: Path, job: Job, answers: list[str]) -> None:
     path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
 
 
+def _report(_kind: type[BaseException], error: BaseException, _frames: TracebackType | None) -> None:
+    sys.stderr.write(trace(error))
+
+
 def main(arguments: list[str]) -> int:
     """One job from the arguments, or one per line of the input."""
     if arguments:
-        return work(*map(Path, arguments))
+        job_file, out = map(Path, arguments)
+        return work(Job.model_validate_json(job_file.read_bytes()), out)
     for line in sys.stdin:
-        code = work(*map(Path, json.loads(line)))
+        job, folder = json.loads(line)
+        code = work(Job.model_validate_json(job), Path(folder))
         sys.stdout.write(f"{code}\n")
         sys.stdout.flush()
     return 0
 
 
 if __name__ == "__main__":
+    sys.excepthook = _report
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # an exit in good order takes the fork along
     sys.exit(main(sys.argv[1:]))

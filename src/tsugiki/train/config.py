@@ -19,11 +19,13 @@ class DataSettings(Reading):
     Args:
         validation_share: of the training rows, held out where there is no validation file (0..1).
         illegible: `stop` or `warn` where the base cannot read the rows.
+        merge_labels: whether labels that differ in width, case or blanks alone are one, in the spelling used most.
         max_length: longest input in tokens; the rest is cut. None: 256, or what the base allows if that is less.
     """
 
     validation_share: float = Field(default=0.15, gt=0, lt=1)
     illegible: Literal["stop", "warn"] = "stop"
+    merge_labels: bool = False
     max_length: PositiveInt | None = None
 
 

@@ -12,6 +12,7 @@ from tsugiki.base.prefix_cache import PrefixCache
 from tsugiki.base.tokens import MAX_LENGTH
 from tsugiki.data.checks import check, require_learnable
 from tsugiki.data.rows import Rows, Splits
+from tsugiki.data.spelling import merged
 from tsugiki.data.split import subsample, with_validation
 from tsugiki.data.texts import clip
 from tsugiki.errors import ConfigError
@@ -97,6 +98,7 @@ def train_adapter(splits: Splits, config: Config, parent: Package | None = None)
         PackageError: the package to go on from is of another base.
     """
     require_trackers(config.train.trackers)
+    splits = merged(splits) if config.data.merge_labels else splits
     require_learnable(splits)
     for finding in check(splits):
         warn(finding.code, **finding.facts)

@@ -12,6 +12,8 @@ from tsugiki.cli.options import (
     EncodingOption,
     ForceOption,
     LabelOption,
+    MergeOption,
+    NoCacheOption,
     OutOption,
     PairOption,
     PrecisionOption,
@@ -44,6 +46,8 @@ def run(
     sheet: SheetOption = None,
     encoding: EncodingOption = None,
     target_precision: PrecisionOption = None,
+    merge_labels: MergeOption = False,
+    no_cache: NoCacheOption = False,
     force: ForceOption = False,
     config: ConfigOption = None,
     settings: SettingsOption = None,
@@ -64,7 +68,9 @@ def run(
         "sheet": sheet,
         "encoding": encoding,
     }
-    given = settings_of(settings, force=force, target_precision=target_precision)
+    given = settings_of(
+        settings, force=force, merge_labels=merge_labels, no_cache=no_cache, target_precision=target_precision
+    )
     chosen = configure(base=base, config=config, settings=given, **named)
     splits = read_splits(rows, chosen.data)
     names = [name.strip() for name in methods.split(",") if name.strip()]

@@ -13,6 +13,7 @@ from tsugiki.cli.options import (
     BaseOption,
     EncodingOption,
     LabelOption,
+    MergeOption,
     PairOption,
     PrecisionOption,
     RowsArgument,
@@ -21,6 +22,7 @@ from tsugiki.cli.options import (
 )
 from tsugiki.errors import ConfigError
 from tsugiki.i18n import text as say
+from tsugiki.i18n import warn
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -40,6 +42,7 @@ def run(
     sheet: SheetOption = None,
     encoding: EncodingOption = None,
     target_precision: PrecisionOption = None,
+    merge_labels: MergeOption = False,
     base: BaseOption = None,
     picture: Annotated[Path | None, typer.Option("--picture", metavar="FILE")] = None,
     coverage: Annotated[Path | None, typer.Option("--coverage", metavar="FILE")] = None,
@@ -48,12 +51,18 @@ def run(
     from tsugiki.api import load
     from tsugiki.data.reading import Reading
     from tsugiki.data.rows import read_table, unlabelled
+    from tsugiki.data.spelling import respelled, shown, usual_spellings
     from tsugiki.evaluate.run import evaluate
 
     adapter = load(folder, base)
     found = read_table(rows, split, Reading(sheet=sheet, encoding=encoding))
     known = adapter.reading.fitting(found.columns)
     labelled = unlabelled(found, known.over(text=text, pair=pair, label=label))
+    if other := usual_spellings(labelled.each_label, adapter.labels):
+        if merge_labels:
+            labelled = respelled(labelled, other)
+        else:
+            warn("data.alike_labels", count=len(other), labels=shown(other))
     evaluation = evaluate(adapter, labelled, adapter.manifest.review, target_precision)
     facts = json.loads(evaluation.to_json())
     if picture is not None:

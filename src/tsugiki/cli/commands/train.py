@@ -13,6 +13,8 @@ from tsugiki.cli.options import (
     EncodingOption,
     ForceOption,
     LabelOption,
+    MergeOption,
+    NoCacheOption,
     OutOption,
     PairOption,
     PrecisionOption,
@@ -47,6 +49,8 @@ def run(
     sheet: SheetOption = None,
     encoding: EncodingOption = None,
     target_precision: PrecisionOption = None,
+    merge_labels: MergeOption = False,
+    no_cache: NoCacheOption = False,
     force: ForceOption = False,
     config: ConfigOption = None,
     settings: SettingsOption = None,
@@ -55,7 +59,9 @@ def run(
     from tsugiki.api import train_and_report
 
     named = {"text": text, "pair": pair, "task": task, "label": label, "sheet": sheet, "encoding": encoding}
-    chosen = settings_of(settings, force=force, target_precision=target_precision)
+    chosen = settings_of(
+        settings, force=force, merge_labels=merge_labels, no_cache=no_cache, target_precision=target_precision
+    )
     trained = train_and_report(rows, base=base, out=out, parent=parent, config=config, settings=chosen, **named)
     return Answer({"out": str(out), **bill(trained)}, page(trained, out))
 
