@@ -14,6 +14,7 @@ import typer
 from tsugiki import i18n
 from tsugiki.cli.answer import to_json
 from tsugiki.errors import TsugikiError
+from tsugiki.hub.secrets import hide
 
 # Whichever click Typer was built with.
 _UsageError: Any = typer.BadParameter.__mro__[1]
@@ -62,19 +63,20 @@ def guard(run: Callable[[], None], *, as_json: bool) -> int:
 
 
 def say(sentence: str, *, label: str = "", style: str = "") -> None:
-    """Tell a person something on stderr, on one line whatever the width."""
+    """Tell a person something on stderr, on one line whatever the width, and without tokens and passwords."""
     from rich.console import Console
     from rich.text import Text
 
+    sentence = hide(sentence)
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     console.print(Text.assemble((label, style), sentence) if label else Text(sentence, style=style))
 
 
 def _fail(code: str, sentence: str, exit_code: int, *, as_json: bool) -> int:
     if os.environ.get("TSUGIKI_DEBUG"):
-        traceback.print_exc()
+        sys.stderr.write(hide(traceback.format_exc()))
     if as_json:
-        print(to_json({"error": {"code": code, "message": sentence}}), flush=True)
+        print(to_json({"error": {"code": code, "message": hide(sentence)}}), flush=True)
     else:
         say(f" {sentence}", label=f"error[{code}]:", style="bold red")
     return exit_code

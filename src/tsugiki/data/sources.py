@@ -20,6 +20,8 @@ from tsugiki.data.format import FORMATS, ending
 from tsugiki.data.reading import Reading
 from tsugiki.data.table import Table, records, shown
 from tsugiki.errors import MissingError, RowsError
+from tsugiki.hub.refusal import refusal
+from tsugiki.hub.secrets import hide
 
 _SPLIT_NAMES = {"train": "train", "training": "train", "test": "test"}
 _SPLIT_NAMES |= dict.fromkeys(("validation", "valid", "val", "dev"), "validation")
@@ -81,7 +83,8 @@ def _named(name: str) -> dict[str | None, Any]:
     try:
         return parts_of(datasets.load_dataset(name))
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
-        raise MissingError("rows.no_hub", name=name, reason=str(error).partition("\n")[0][:200]) from error
+        reason = hide(str(error).partition("\n")[0][:200])
+        raise refusal(name, "dataset") or MissingError("rows.no_hub", name=name, reason=reason) from error
 
 
 def _folder(folder: Path) -> dict[str | None, Any]:

@@ -6,12 +6,14 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from tsugiki.cli.answer import Answer
+from tsugiki.cli.check import Check
+from tsugiki.cli.network import network
 from tsugiki.errors import TsugikiError
 from tsugiki.i18n import text as say
 
@@ -25,18 +27,9 @@ _JAPANESE_FONT = re.compile(r"cjk|ipa|noto.*jp|takao|vl.?gothic|meiryo|msgothic|
 _WIDTH = 384  # of the built-in base
 
 
-@dataclass(frozen=True)
-class Check:
-    """One thing that was looked at."""
-
-    name: str
-    level: Literal["ok", "warning", "error"]
-    found: str
-
-
 def run() -> Answer:
     """Look at everything; the exit code is 1 where something that is needed is missing."""
-    checks = [*_machine(), *_torch(), *_base(), *_home(), *_fonts(), *_packages()]
+    checks = [*_machine(), *_torch(), *_base(), *_home(), *_fonts(), *_packages(), *network()]
     failed = any(check.level == "error" for check in checks)
     return Answer({"ok": not failed, "checks": [asdict(c) for c in checks]}, _page(checks), int(failed))
 
