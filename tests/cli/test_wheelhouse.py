@@ -11,8 +11,9 @@ from importlib.util import find_spec
 
 import pytest
 
+from tsugiki.base.upkeep import Size
 from tsugiki.cli import wheelhouse
-from tsugiki.cli.wheelhouse import README, REQUIREMENTS, SCRIPT, Pin, build_wheelhouse, pins, wheels_in
+from tsugiki.cli.wheelhouse import README, REQUIREMENTS, SCRIPT, Pin, Wheelhouse, build_wheelhouse, pins, wheels_in
 from tsugiki.errors import ConfigError, MissingError
 
 needs_pip = pytest.mark.skipif(find_spec("pip") is None, reason="pip is not installed")
@@ -73,16 +74,14 @@ def test_a_wheelhouse_installs_without_a_network(tmp_path):
     }
 
 
-@needs_pip
-def test_the_script_refuses_another_python(tmp_path):
-    build_wheelhouse(tmp_path / "house")
+def test_the_script_refuses_another_python(tmp_path, index):
+    made = Wheelhouse(index, list(index.glob("*.whl")), Size(0))
+    wheelhouse._describe(made, Pin("grafting", "0.1"))
     other = tmp_path / "python"
-    other.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
+    other.write_text("#!/bin/sh\necho 2.7\n", encoding="utf-8")
     other.chmod(0o755)
-    command = ["sh", str(tmp_path / "house" / SCRIPT)]
-    done = subprocess.run(
-        command, capture_output=True, encoding="utf-8", env={"PYTHON": str(other), "PATH": "/bin:/usr/bin"}
-    )
+    own = {"PYTHON": str(other), "PATH": os.environ["PATH"]}
+    done = subprocess.run(["sh", str(index / SCRIPT)], capture_output=True, encoding="utf-8", env=own)
     assert done.returncode == 1 and f"{sys.version_info.major}.{sys.version_info.minor}" in done.stderr
 
 
@@ -171,9 +170,10 @@ def test_what_is_not_installed_cannot_be_collected():
     assert caught.value.code == "wheelhouse.not_installed"
 
 
-@needs_pip
-def test_the_command_says_the_size_and_how_to_install(tsugiki, tmp_path):
+def test_the_command_says_the_size_and_how_to_install(tsugiki, index, monkeypatch):
+    made = Wheelhouse(index, list(index.glob("*.whl")), Size(1_500_000))
+    monkeypatch.setattr(wheelhouse, "build_wheelhouse", lambda _: made)
     shown = tsugiki("wheelhouse", "house")
-    assert shown.code == 0 and "3 wheels" in shown.out and "install.sh" in shown.out
+    assert shown.code == 0 and "3 wheels, 1.5 MB" in shown.out and "sh house/install.sh" in shown.out
     told = tsugiki("wheelhouse", "house", "--json").json
-    assert len(told["wheels"]) == 3 and told["num_bytes"] > 0
+    assert len(told["wheels"]) == 3 and told["num_bytes"] == 1_500_000

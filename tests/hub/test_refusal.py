@@ -127,7 +127,7 @@ def test_the_hub_is_asked_through_the_proxy_that_is_set(monkeypatch):
         assert refusal("org/open", "model") is None
         assert told("org/gated").code == "hub.gated"
     _, place, headers = proxy.asked[0]
-    assert place.startswith("http://hub.corp/org/open") and headers["Proxy-Authorization"].startswith("Basic ")
+    assert place.startswith("http://hub.corp/org/open") and headers["proxy-authorization"].startswith("Basic ")
 
 
 @pytest.mark.parametrize(

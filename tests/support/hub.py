@@ -28,7 +28,7 @@ class Server:
 
     Args:
         address: without a slash at the end.
-        asked: method, place and headers of every request.
+        asked: method, place and headers of every request; names of headers in small letters.
     """
 
     address: str
@@ -41,7 +41,8 @@ def serving(answer: Callable[[str], Answer], context: ssl.SSLContext | None = No
 
     class Handler(BaseHTTPRequestHandler):
         def reply(self) -> None:
-            running.asked.append((self.command, self.path, dict(self.headers)))
+            sent = {name.lower(): value for name, value in self.headers.items()}
+            running.asked.append((self.command, self.path, sent))
             status, headers = answer(self.path)
             self.send_response(status)
             for name, value in {"Content-Length": "0", **headers}.items():

@@ -42,18 +42,7 @@ _TOOLS = {"dev"}  # extras that are of no use without the project's tree
 _CERTIFICATES = ("PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _LONGEST = 300  # characters of what pip says
 _BROKEN = re.compile(r"connection broken by '(.+?)'(?:: |$)", re.MULTILINE)
-_INSTALL = """\
-#!/bin/sh
-# Installs {name} {version} from the wheels in this folder; no network is needed, none is asked.
-set -eu
-here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
-python=${{PYTHON:-python3}}
-if ! "$python" -c 'import sys; sys.exit(sys.version_info[:2] != ({major}, {minor}))'; then
-    echo "These wheels are for Python {major}.{minor}; $python is not. Name the right one: PYTHON=... sh $0" >&2
-    exit 1
-fi
-exec "$python" -m pip install --no-index --no-deps --require-hashes --find-links "$here" -r "$here/{requirements}"
-"""
+_INSTALL = "-m pip install --no-index --no-deps --require-hashes"
 
 
 class Pin(NamedTuple):
@@ -213,9 +202,33 @@ def _describe(made: Wheelhouse, own: Pin) -> None:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         name, version, *_ = parse_wheel_filename(wheel.name)
         lines.append(f"{name}=={version} --hash=sha256:{digest}\n")
-    facts = {"name": own.name, "version": own.version, "requirements": REQUIREMENTS, "script": SCRIPT}
-    facts |= {"count": str(len(lines)), "size": str(made.num_bytes), "platform": sysconfig.get_platform()}
-    numbers = {"major": sys.version_info.major, "minor": sys.version_info.minor}
+    python = "{}.{}".format(*sys.version_info)
+    facts = {"python": python, "platform": sysconfig.get_platform(), "count": len(lines), "size": made.num_bytes}
+    parts = [
+        say("wheelhouse.readme_what", name=own.name, version=own.version, **facts),
+        say("wheelhouse.readme_script"),
+        f"    PYTHON=/path/to/python sh {SCRIPT}",
+        say("wheelhouse.readme_hand"),
+        f"    python {_INSTALL} --find-links . -r {REQUIREMENTS}",
+        say("wheelhouse.readme_then"),
+        "    tsugiki doctor",
+    ]
     (made.folder / REQUIREMENTS).write_text("".join(lines), encoding="utf-8")
-    (made.folder / SCRIPT).write_text(_INSTALL.format(**facts, **numbers), encoding="utf-8", newline="\n")
-    (made.folder / README).write_text(say("wheelhouse.readme", **facts, **numbers), encoding="utf-8")
+    (made.folder / SCRIPT).write_text(_script(own, python), encoding="utf-8", newline="\n")
+    (made.folder / README).write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+def _script(own: Pin, python: str) -> str:
+    return f"""\
+#!/bin/sh
+# Installs {own.name} {own.version} from the wheels in this folder; no network is needed, none is asked.
+set -eu
+here=$(CDPATH= cd -- "$(dirname -- "$0")" && pwd)
+python=${{PYTHON:-python3}}
+found=$("$python" -c 'import sys; print("{{}}.{{}}".format(*sys.version_info))')
+if [ "$found" != {python} ]; then
+    echo "These wheels are for Python {python}; $python is $found. Name the right one: PYTHON=... sh $0" >&2
+    exit 1
+fi
+exec "$python" {_INSTALL} --find-links "$here" -r "$here/{REQUIREMENTS}"
+"""
