@@ -108,10 +108,10 @@ def test_a_token_is_judged_by_its_shape(monkeypatch, value, level):
 
 
 def test_no_secret_is_in_anything_that_doctor_says(monkeypatch, tsugiki):
-    place_hub(monkeypatch, "https://hub.corp")
+    place_hub(monkeypatch, f"https://{LOGIN}:mirr0r@hub.corp")
     monkeypatch.setenv("HF_TOKEN", f'"{TOKEN}"')
     monkeypatch.setenv("https_proxy", f"http://{LOGIN}:{PASSWORD}@127.0.0.1:9")
     told, shown = tsugiki("doctor", "--json"), tsugiki("doctor")
     assert {"certificates", "token", "proxy", "hub"} <= {check["name"] for check in told.json["checks"]}
     everything = told.out + told.err + shown.out + shown.err
-    assert not any(secret in everything for secret in (TOKEN, TOKEN[4:], LOGIN, PASSWORD, "s3cret"))
+    assert not any(secret in everything for secret in (TOKEN, TOKEN[4:], LOGIN, PASSWORD, "s3cret", "mirr0r"))

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -12,7 +13,7 @@ from tsugiki import i18n
 from tsugiki.base.model import load_base
 from tsugiki.data.rows import read_splits
 from tsugiki.errors import MissingError
-from tsugiki.hub.refusal import refusal
+from tsugiki.hub.refusal import refusal, require_given
 
 ANSWERS = {
     "gated": (401, {"X-Error-Code": "GatedRepo"}),
@@ -83,13 +84,15 @@ def test_a_gated_base_is_explained_where_it_is_loaded(hub):
     assert caught.value.code == "hub.gated" and f"{hub.address}/org/gated" in str(caught.value)
 
 
-def test_a_gated_data_set_is_explained_where_it_is_read(hub, monkeypatch):
+@pytest.mark.parametrize("late", [False, True])
+def test_a_gated_data_set_is_explained_where_it_is_read(hub, monkeypatch, late):
     datasets = pytest.importorskip("datasets")
 
     def refuse(name):
         raise datasets.exceptions.DatasetNotFoundError(f"Dataset '{name}' is a gated dataset on the Hub.")
 
     monkeypatch.setattr(datasets, "load_dataset", refuse)
+    monkeypatch.setattr("tsugiki.data.sources.require_given", (lambda *_: None) if late else require_given)
     with pytest.raises(MissingError) as caught:
         read_splits("org/gated")
     assert caught.value.code == "hub.gated" and f"{hub.address}/datasets/org/gated" in str(caught.value)
@@ -101,6 +104,23 @@ def test_offline_nobody_is_asked(hub, monkeypatch):
         load_base("org/open")
     assert caught.value.code == "hub.offline" and "HF_HUB_OFFLINE" in str(caught.value)
     assert hub.asked == []
+
+
+def test_nobody_is_asked_for_what_is_here(hub, tmp_path):
+    commit = tmp_path / "hub" / "models--org--gated" / "snapshots" / ("a" * 40)
+    commit.mkdir(parents=True)
+    (commit / "config.json").touch()
+    (commit.parents[1] / "refs").mkdir()
+    (commit.parents[1] / "refs" / "main").write_text(commit.name, encoding="utf-8")
+    require_given("org/gated", "model")
+    assert hub.asked == []
+
+
+def test_without_a_network_a_base_is_missing_at_once():
+    began = time.monotonic()
+    with pytest.raises(MissingError) as caught:
+        load_base("org/open")
+    assert caught.value.code == "hub.unreachable" and time.monotonic() - began < 5
 
 
 def test_a_hub_that_does_not_answer_is_named():

@@ -17,7 +17,7 @@ from tsugiki.base import digest
 from tsugiki.base.anatomy import Anatomy, find_anatomy
 from tsugiki.base.precision import Precision, choose_dtype
 from tsugiki.errors import BaseModelError, MissingError
-from tsugiki.hub.refusal import refusal
+from tsugiki.hub.refusal import refusal, require_given
 from tsugiki.hub.secrets import hide
 
 BUILT_IN = "all-MiniLM-L6-v2"
@@ -167,6 +167,7 @@ def _place(name: str) -> str:
             raise MissingError("base.no_folder", path=path)
         # In full: a package has to find its base again from any folder.
         return str(path.resolve())
+    require_given(name, "model")
     return name
 
 

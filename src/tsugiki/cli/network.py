@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from tsugiki.cli.check import Check
 from tsugiki.hub.reach import failure
 from tsugiki.hub.refusal import unreachable
+from tsugiki.hub.secrets import hide
 from tsugiki.hub.surroundings import UNREAD, certificates, endpoint, is_offline, proxy, token
 from tsugiki.i18n import text as say
 
@@ -56,7 +57,7 @@ def _proxy() -> Check:
     found = proxy()
     if found is None:
         return Check("proxy", "ok", say("cli.doctor.no_proxy"))
-    facts = {"proxy": found.shown, "variable": found.variable, "hub": endpoint()}
+    facts = {"proxy": found.shown, "variable": found.variable, "hub": hide(endpoint())}
     if not found.used:
         return Check("proxy", "ok", say("cli.doctor.proxy_unused", **facts))
     if not found.host:
@@ -80,5 +81,5 @@ def _hub() -> Check:
     if error := failure(ask, _LIMIT_S):
         return Check("hub", "warning", str(unreachable(error)))
     if answers[0] in _BLOCKED or answers[0] >= _SERVER_FAULT:
-        return Check("hub", "warning", say("hub.status", hub=endpoint(), status=answers[0]))
-    return Check("hub", "ok", say("cli.doctor.hub", hub=endpoint()))
+        return Check("hub", "warning", say("hub.status", hub=hide(endpoint()), status=answers[0]))
+    return Check("hub", "ok", say("cli.doctor.hub", hub=hide(endpoint())))

@@ -20,7 +20,7 @@ from tsugiki.data.format import FORMATS, ending
 from tsugiki.data.reading import Reading
 from tsugiki.data.table import Table, records, shown
 from tsugiki.errors import MissingError, RowsError
-from tsugiki.hub.refusal import refusal
+from tsugiki.hub.refusal import refusal, require_given
 from tsugiki.hub.secrets import hide
 
 _SPLIT_NAMES = {"train": "train", "training": "train", "test": "test"}
@@ -80,6 +80,7 @@ def _named(name: str) -> dict[str | None, Any]:
     import datasets
 
     i18n.notify("rows.asking_hub", name=name)
+    require_given(name, "dataset")
     try:
         return parts_of(datasets.load_dataset(name))
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:

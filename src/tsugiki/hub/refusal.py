@@ -6,6 +6,7 @@ its answer to one small question says it all.
 
 import ssl
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Literal
 
 from tsugiki.errors import MissingError
@@ -19,6 +20,24 @@ Kind = Literal["model", "dataset"]
 _FILES: dict[Kind, str] = {"model": "config.json", "dataset": "README.md"}
 _LIMIT_S = 8.0
 _NO_LOGIN, _FORBIDDEN, _NOT_FOUND, _PROXY_LOGIN = 401, 403, 404, 407
+
+
+def require_given(name: str, kind: Kind) -> None:
+    """Ask before the libraries do, which go on trying for minutes; nobody is asked for what is here already.
+
+    Args:
+        name: of the repository.
+        kind: of the repository.
+
+    Raises:
+        MissingError: the hub refuses it, or cannot be reached.
+    """
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    with suppress(HFValidationError):  # no name of a repository: the library says so
+        if try_to_load_from_cache(name, _FILES[kind], repo_type=kind) is None and (error := refusal(name, kind)):
+            raise error
 
 
 def refusal(name: str, kind: Kind) -> MissingError | None:
@@ -36,19 +55,20 @@ def refusal(name: str, kind: Kind) -> MissingError | None:
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
     from huggingface_hub.errors import HFValidationError
 
-    place = f"{endpoint()}/{'datasets/' if kind == 'dataset' else ''}{name}"
+    hub = hide(endpoint())  # a mirror may want a login
+    page = f"{hub}/{'datasets/' if kind == 'dataset' else ''}{name}"
     error = failure(lambda: get_hf_file_metadata(hf_hub_url(name, _FILES[kind], repo_type=kind)), _LIMIT_S)
     if error is None or isinstance(error, HFValidationError):  # what it answers to no name at all
         return None
     if (status := _status(error)) in (None, _PROXY_LOGIN):
         return unreachable(error)
     code = _code(error, status)
-    return MissingError(code, name=name, page=place, hub=endpoint(), status=status, source=_source()) if code else None
+    return MissingError(code, name=name, page=page, hub=hub, status=status, source=_source()) if code else None
 
 
 def unreachable(error: BaseException) -> MissingError:
     """Why no answer came, from what a request to the hub raised."""
-    facts = {"hub": endpoint(), "reason": hide(_reason(error))}
+    facts = {"hub": hide(endpoint()), "reason": hide(_reason(error))}
     own = certificates()
     if own and own.fault:
         return MissingError("hub.bad_certificates", variable=own.variable, path=own.path, reason=own.fault)
