@@ -31,7 +31,7 @@ needs_mecab = pytest.mark.skipif(
 def folder(tmp_path):
     """A tiny BERT with a Japanese tokenizer, as its authors publish such: a vocabulary and settings."""
     path = tmp_path / "base"
-    tiny("bert").save_pretrained(path)
+    tiny("bert").save_pretrained(path)  # type: ignore[operator]
     (path / "vocab.txt").write_text("\n".join(PIECES) + "\n", encoding="utf-8")
     settings = {"tokenizer_class": "BertJapaneseTokenizer", "word_tokenizer_type": "mecab", "model_max_length": 64}
     settings |= {"subword_tokenizer_type": "wordpiece", "mecab_kwargs": {"mecab_dic": "unidic_lite"}}

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -87,13 +88,15 @@ def test_the_script_refuses_another_python(tmp_path, index):
 
 @needs_pip
 def test_what_is_there_is_not_fetched_again_and_what_is_missing_is(tmp_path, index, monkeypatch):
-    house = tmp_path / "house"
-    build_wheelhouse(house)
+    house = shutil.copytree(index, tmp_path / "house")
     asked = []
     fetch = wheelhouse._fetch
-    monkeypatch.setattr(
-        wheelhouse, "_fetch", lambda what, name, folder: asked.append(name) or fetch(what, name, folder)
-    )
+
+    def noting(what, name, folder):
+        asked.append(name)
+        return fetch(what, name, folder)
+
+    monkeypatch.setattr(wheelhouse, "_fetch", noting)
     next(house.glob("first*")).unlink()
     (house / ".part").mkdir()
     (house / ".part" / "half.whl").write_bytes(b"PK")  # of a run that was killed

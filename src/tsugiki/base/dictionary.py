@@ -30,7 +30,7 @@ def settings(tokenizer: Any) -> dict[str, object]:
 
 def dictionaries(tokenizer: Any) -> list[tuple[str, ...]]:
     """The dictionaries behind a tokenizer that splits words first; none for every other one."""
-    words = getattr(tokenizer, "word_tokenizer", None)
+    words: Any = getattr(tokenizer, "word_tokenizer", None)
     if hasattr(words, "mecab"):
         return sorted(_mecab(words.mecab))
     if hasattr(words, "sudachi"):

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from packaging.requirements import Requirement
 from packaging.tags import sys_tags
-from packaging.utils import canonicalize_name, parse_wheel_filename
+from packaging.utils import NormalizedName, canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 from rich.console import Console
 from rich.progress import track
@@ -108,8 +108,8 @@ def pins(root: str) -> list[Pin]:
         extras = distribution(root).metadata.get_all("Provides-Extra") or []
     except PackageNotFoundError:
         raise MissingError("wheelhouse.not_installed") from None
-    found: dict[str, Pin] = {}
-    seen: set[tuple[str, frozenset[str]]] = set()
+    found: dict[NormalizedName, Pin] = {}
+    seen: set[tuple[NormalizedName, frozenset[str]]] = set()
     waiting = [(canonicalize_name(root), frozenset(extras) - _TOOLS)]
     while waiting:
         name, wanted = here = waiting.pop()
@@ -126,7 +126,7 @@ def pins(root: str) -> list[Pin]:
     return [own, *sorted(found.values())]
 
 
-def _needs(requirements: Collection[str], extras: Collection[str]) -> Iterator[tuple[str, frozenset[str]]]:
+def _needs(requirements: Collection[str], extras: Collection[str]) -> Iterator[tuple[NormalizedName, frozenset[str]]]:
     for need in map(Requirement, requirements):
         if need.marker is None or any(need.marker.evaluate({"extra": extra}) for extra in ("", *extras)):
             yield canonicalize_name(need.name), frozenset(need.extras)
