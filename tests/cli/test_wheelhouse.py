@@ -152,6 +152,7 @@ def test_certificates_are_shown_to_pip_where_it_has_none_of_its_own(monkeypatch)
 
 def test_wheels_of_another_python_are_not_there(tmp_path):
     wheel(tmp_path, "old", tag="cp27-cp27m-win32")
+    (tmp_path / "no name of a wheel.whl").touch()
     assert wheels_in(tmp_path) == {}
 
 

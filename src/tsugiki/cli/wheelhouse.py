@@ -13,7 +13,7 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from packaging.requirements import Requirement
 from packaging.tags import sys_tags
-from packaging.utils import NormalizedName, canonicalize_name, parse_wheel_filename
+from packaging.utils import InvalidWheelFilename, NormalizedName, canonicalize_name, parse_wheel_filename
 from packaging.version import Version
 from rich.console import Console
 from rich.progress import track
@@ -135,8 +135,13 @@ def _needs(requirements: Collection[str], extras: Collection[str]) -> Iterator[t
 def wheels_in(folder: Path) -> dict[Pin, Path]:
     """Wheels in a folder that fit this Python and platform."""
     fitting = set(sys_tags())
-    parsed = {path: parse_wheel_filename(path.name) for path in folder.glob("*.whl")}
-    return {Pin(name, str(version)): path for path, (name, version, _, tags) in parsed.items() if tags & fitting}
+    found: dict[Pin, Path] = {}
+    for path in folder.glob("*.whl"):
+        with suppress(InvalidWheelFilename):  # somebody's own; pip passes over it as well
+            name, version, _, tags = parse_wheel_filename(path.name)
+            if tags & fitting:
+                found[Pin(name, str(version))] = path
+    return found
 
 
 def _require_ours(folder: Path) -> None:
