@@ -21,4 +21,4 @@ def run(folder: Annotated[Path, typer.Argument(metavar="DIR")]) -> Answer:
     facts = {"out": str(folder), "python": f"Python {platform.python_version()}", "platform": sysconfig.get_platform()}
     done = say("cli.wheelhouse.done", count=len(made.wheels), size=made.num_bytes, **facts)
     found = {**facts, "wheels": [wheel.name for wheel in made.wheels], "num_bytes": int(made.num_bytes)}
-    return Answer(found, "\n".join([done, say("cli.wheelhouse.next", **facts)]))
+    return Answer(found, "\n".join([done, say("cli.wheelhouse.next", out=folder.resolve().name)]))
