@@ -4,7 +4,6 @@ import os
 import re
 from collections.abc import Iterator
 from urllib.parse import unquote
-from urllib.request import getproxies
 
 TOKEN_VARIABLES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 
@@ -23,6 +22,8 @@ def hide(text: str) -> str:
 
 def _known() -> Iterator[str]:
     """What the environment holds, as it is written there and as it is meant."""
+    from urllib.request import getproxies  # brings http and ssl along, for which no help page should wait
+
     for variable in TOKEN_VARIABLES:
         if len(token := os.environ.get(variable, "").strip()) >= _SHORTEST:
             yield token
