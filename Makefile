@@ -28,7 +28,8 @@ demo: $(READY) ## graft a first adapter and show what it brings
 
 # Two workers with one thread each: more threads than cores make small models slower, not faster.
 test: $(READY) ## run the tests
-	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+	OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 PYTHONWARNDEFAULTENCODING=1 \
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 check: $(READY) docs ## lint, format, types, import contracts, docs
 	$(BIN)/ruff check $(CODE)

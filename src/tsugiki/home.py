@@ -4,16 +4,9 @@ import ctypes
 import os
 import secrets
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from tsugiki.errors import ConfigError, reason_of
-
-try:
-    import fcntl
-except ImportError:  # Windows, where nobody waits
-    fcntl = None  # type: ignore[assignment]
 
 # Of Linux: paths as they are, and both names kept.
 _HERE, _EXCHANGE = -100, 2
@@ -73,15 +66,6 @@ def write_atomically(path: Path, data: bytes, *, private: bool = True) -> None:
 def owner_only(path: str, flags: int) -> int:
     """Opener for `open` that makes the file with mode 0600, so that it is never readable by others, however briefly."""
     return os.open(path, flags, 0o600)
-
-
-@contextmanager
-def alone(lock: Path) -> Iterator[None]:
-    """Hold a lock while the block runs; other processes that ask for the same file wait for it."""
-    with open(lock, "a", opener=owner_only) as held:
-        if fcntl is not None:
-            fcntl.flock(held, fcntl.LOCK_EX)
-        yield
 
 
 def swap(first: Path, second: Path) -> bool:

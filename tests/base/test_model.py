@@ -1,5 +1,8 @@
 import json
+import os
+import pickle
 import shutil
+from contextlib import suppress
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -189,6 +192,9 @@ def test_a_model_that_is_only_an_api_is_refused(name):
 def test_a_name_that_only_looks_like_an_api_is_sought_on_the_hub(name, monkeypatch):
     sought = []
 
+    for asking in ("refusal", "require_given"):  # tests/hub asks a hub
+        monkeypatch.setattr(model_room, asking, lambda name, kind: None)
+
     def look(place: str, **_: Any) -> Any:
         sought.append(place)
         raise OSError("no connection in tests\nand more")
@@ -250,8 +256,88 @@ def test_no_code_that_comes_with_a_model_is_ever_run(own_folder):
     config |= {"model_type": "theirs", "auto_map": {"AutoConfig": "theirs.Config", "AutoModel": "theirs.Model"}}
     (folder / "config.json").write_text(json.dumps(config))
     (folder / "theirs.py").write_text(f"open({str(folder / 'ran')!r}, 'w').close()")
-    assert refused(folder).code == "base.unknown"
+    error = refused(folder)
+    assert error.code == "base.own_code" and "trust_remote_code" not in str(error)
     assert not (folder / "ran").exists()
+
+
+def test_no_code_that_comes_with_a_tokenizer_is_ever_run(own_folder):
+    folder = own_folder("llama")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config))
+    own = {"tokenizer_class": "Theirs", "auto_map": {"AutoTokenizer": [None, "theirs.Theirs"]}}
+    (folder / "tokenizer_config.json").write_text(json.dumps(own))
+    (folder / "theirs.py").write_text(f"open({str(folder / 'ran')!r}, 'w').close()")
+    with suppress(TsugikiError):  # where the library has a tokenizer of its own for this kind, it takes that
+        load(folder)
+    assert not (folder / "ran").exists()
+
+
+def test_code_beside_a_kind_that_is_known_is_left_alone(own_folder):
+    folder = own_folder()
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"auto_map": {"AutoModel": "theirs.Model"}}))
+    (folder / "theirs.py").write_text(f"open({str(folder / 'ran')!r}, 'w').close()")
+    assert load(folder).num_layers == LAYERS
+    assert not (folder / "ran").exists()
+
+
+# --- pickles ----------------------------------------------------------------------------------------------------------
+
+
+def pickled(folder: Path) -> Path:
+    """The weights as a pickle, in place of safetensors."""
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    torch.save(tensors, folder / "pytorch_model.bin")
+    return folder
+
+
+@pytest.mark.parametrize("family", ["bert", "llama"])
+def test_a_pickle_of_tensors_is_the_same_base(own_folder, folders, family):
+    folder = pickled(own_folder(family))
+    assert load(folder).digest == load(folders(family)).digest
+    assert load(folder, exit=2).layer_digests == load(folders(family), exit=2).layer_digests
+
+
+class Bomb:
+    """Unpickled, it makes a file; kept anew each time, since a pickle holds a path."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("kind", ["beside tensors", "alone", "of old"])
+def test_nothing_of_a_pickle_is_run(own_folder, tmp_path, kind):
+    folder = pickled(own_folder())
+    file, mark = folder / "pytorch_model.bin", tmp_path / "ran"
+    if kind == "of old":
+        file.write_bytes(pickle.dumps(Bomb(mark), protocol=2))
+    else:
+        torch.save({**torch.load(file), "x": Bomb(mark)} if kind == "beside tensors" else Bomb(mark), file)
+    error = refused(folder)
+    assert error.code == "base.pickled" and "safetensors" in str(error)
+    assert not mark.exists()
+    with file.open("rb") as opened:  # and it would have been
+        (pickle.load(opened) if kind == "of old" else torch.load(file, weights_only=False))
+    assert mark.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"version https://git-lfs.example/spec/v1", None])
+def test_a_pickle_that_is_damaged_is_refused(own_folder, content):
+    folder = pickled(own_folder())
+    file = folder / "pytorch_model.bin"
+    file.write_bytes(file.read_bytes()[:-200] if content is None else content)
+    assert refused(folder).code in ("base.pickled", "base.not_found")
+
+
+def test_no_service_is_asked_to_convert_a_pickle(own_folder, monkeypatch):
+    monkeypatch.delenv("DISABLE_SAFETENSORS_CONVERSION", raising=False)
+    load(pickled(own_folder()))
+    assert os.environ["DISABLE_SAFETENSORS_CONVERSION"] == "1"
 
 
 def test_an_encoder_decoder_is_refused(tmp_path):
@@ -265,7 +351,6 @@ def test_weights_that_are_damaged_or_not_there_are_reported(own_folder, content)
     folder = own_folder()
     if content is None:
         (folder / "model.safetensors").unlink()
-        torch.save({}, folder / "pytorch_model.bin")  # a pickle is not read
     else:
         (folder / "model.safetensors").write_bytes(content)
     assert refused(folder).code == "base.not_found"

@@ -422,6 +422,22 @@ def test_what_this_process_has_mapped_is_not_evicted(tmp_path):
     assert purge(tmp_path) > 128_000
 
 
+def test_where_the_system_protects_what_another_process_has_mapped_it_stays_whole(tmp_path, monkeypatch):
+    fill(tmp_path, "a")
+    unlink = Path.unlink
+
+    def protecting(path, *arguments, **options):  # as Windows does
+        if path.suffix == ".bin":
+            raise PermissionError(13, "The process cannot access the file")
+        unlink(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "unlink", protecting)
+    assert purge(tmp_path) == 0 and is_kept(tmp_path, "a")
+    with pytest.raises(SpaceError):
+        upkeep.make_room(tmp_path, 100_000, CacheSettings(quota_bytes=100_000))
+    assert is_kept(tmp_path, "a")
+
+
 def test_what_cannot_fit_evicts_nothing(tmp_path):
     fill(tmp_path, "a", "b")
     shelf = Shelf(Path("c"), WIDTH, "float32", CacheSettings(quota_bytes=150_000), root=tmp_path)

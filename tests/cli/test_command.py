@@ -24,6 +24,7 @@ def test_every_command_of_the_house_is_there():
         "import",
         "cache",
         "doctor",
+        "wheelhouse",
     ]
     assert command.names() == first
     assert [name for name in NAMES if " " in name] == ["data check", "cache list", "cache purge"]

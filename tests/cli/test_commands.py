@@ -287,14 +287,21 @@ def test_inspect_says_what_is_missing(tsugiki, name, code):
 # --- doctor
 
 
-def test_doctor_looks_at_everything(tsugiki):
+@pytest.fixture
+def offline(monkeypatch):
+    """Nobody is asked for the hub; tests/cli/test_network.py does."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+
+def test_doctor_looks_at_everything(tsugiki, offline):
     told = tsugiki("doctor", "--json").json
     names = [check["name"] for check in told["checks"]]
-    assert names == ["python", "machine", "torch", "speed", "base", "home", "packages"]
+    wanted = ["python", "machine", "torch", "speed", "base", "home", "packages"]
+    assert names == [*wanted, "certificates", "token", "hub"]
     assert "TSUGIKI_HOME" in tsugiki("doctor").out
 
 
-def test_doctor_fails_where_something_needed_is_missing(tsugiki, monkeypatch):
+def test_doctor_fails_where_something_needed_is_missing(tsugiki, monkeypatch, offline):
     monkeypatch.setenv("TSUGIKI_HOME", "/dev/null/nowhere")
     shown = tsugiki("doctor", "--json")
     assert (shown.code, shown.json["ok"]) == (1, False)

@@ -82,6 +82,26 @@ def test_what_the_system_says_in_so_many_words_is_not_repeated(capsys):
     assert "Oil" not in capsys.readouterr().err
 
 
+SECRET = "hf_0123456789abcdefXYZ"
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(f"Bearer {SECRET}"), KeyError(SECRET), errors.MissingError("rows.no_file", path=SECRET)]
+)
+@pytest.mark.parametrize("as_json", [False, True])
+def test_no_token_gets_past_the_edge(capsys, monkeypatch, error, as_json):
+    monkeypatch.setenv("TSUGIKI_DEBUG", "1")
+
+    def run():
+        i18n.warn("cache.uncached", reason=f"http://grafter:pw@proxy.corp {SECRET}")
+        raise error
+
+    edge.guard(run, as_json=as_json)
+    shown = "".join(capsys.readouterr())
+    assert "Traceback" in shown and "***" in shown
+    assert SECRET not in shown and "grafter" not in shown
+
+
 def test_what_the_system_refuses_is_named(capsys):
     assert edge.guard(raising(PermissionError(13, "Permission denied", "rows.csv")), as_json=False) == 1
     assert "rows.csv: Permission denied." in capsys.readouterr().err

@@ -326,13 +326,20 @@ def test_a_split_must_be_chosen_and_must_be_there():
     assert read_rows({"test": PAIRS}) == ROWS
 
 
-def test_a_name_that_is_no_path_is_asked_of_the_hub(monkeypatch):
+@pytest.fixture
+def willing_hub(monkeypatch):
+    """One that refuses nothing; tests/hub asks one that does."""
+    for asking in ("refusal", "require_given"):
+        monkeypatch.setattr(f"tsugiki.data.sources.{asking}", lambda name, kind: None)
+
+
+def test_a_name_that_is_no_path_is_asked_of_the_hub(monkeypatch, willing_hub):
     datasets = pytest.importorskip("datasets")
     monkeypatch.setattr(datasets, "load_dataset", lambda name: {"train": [(name, "a")]})
     assert read_splits("someone/some-set").train == Rows(("someone/some-set",), ("a",))
 
 
-def test_a_hub_that_cannot_be_reached_is_named_as_the_reason(monkeypatch):
+def test_a_hub_that_cannot_be_reached_is_named_as_the_reason(monkeypatch, willing_hub):
     datasets = pytest.importorskip("datasets")
 
     def unreachable(name: str) -> None:

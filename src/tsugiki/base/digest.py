@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from tsugiki.base.anatomy import Anatomy
+from tsugiki.base.dictionary import dictionaries, settings
 from tsugiki.base.suffix import layers_of, trunk
 
 # What a configuration says of the depth, the head, or how it was saved and loaded.
@@ -67,14 +68,16 @@ def settings_digest(model: nn.Module, layers: int) -> str:
 
 
 def tokenizer_digest(tokenizer: object) -> str:
-    """Digest of what the tokenizer does: its whole state where it is a fast one, else its vocabulary."""
+    """Digest of what the tokenizer does: the whole state of a fast one, else all that its output depends on."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None:
         # Truncation and padding are set by whoever called it last and are no part of the tokenizer.
         state = json.loads(backend.to_str()) | {"truncation": None, "padding": None}
         content = json.dumps(state, sort_keys=True, ensure_ascii=False)
     else:
-        content = repr(sorted(tokenizer.get_vocab().items()))  # type: ignore[attr-defined]
+        vocabulary = sorted(tokenizer.get_vocab().items())  # type: ignore[attr-defined]
+        parts = [type(tokenizer).__name__, vocabulary, settings(tokenizer), dictionaries(tokenizer)]
+        content = json.dumps(parts, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(content.encode()).hexdigest()
 
 

@@ -9,15 +9,17 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 
 from tsugiki.base.facts import ShelfFacts
 from tsugiki.base.segment import STORED_AS, DamagedError, Draft, Index
 from tsugiki.base.stock import segment_bytes, shelves
 from tsugiki.base.upkeep import CacheSettings, Size, clear, no_room
 from tsugiki.errors import SpaceError
-from tsugiki.home import alone, private_folder, sync_folder
+from tsugiki.home import private_folder, sync_folder
 
 _LOCK = "forget.lock"
+_OWNER_ONLY = 0o600
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ def forget(root: Path, texts: Collection[str]) -> Forgotten:
     found: set[str] = set()
     num_bytes = 0
     # Two at once would each copy what the other takes out.
-    with alone(private_folder(root) / _LOCK):
+    with FileLock(private_folder(root) / _LOCK, mode=_OWNER_ONLY):
         for folder, indices in shelves(root):
             facts = ShelfFacts.read(folder)
             text_of = None if facts is None else {facts.key(text): text for text in texts}

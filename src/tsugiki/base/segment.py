@@ -246,7 +246,7 @@ def place() -> str:
     """Eight digits for where process numbers mean the same as here: this boot of this machine, in this container."""
     marks = [platform.node()]
     with suppress(OSError):
-        marks.append(Path("/proc/sys/kernel/random/boot_id").read_text())
+        marks.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii"))
     with suppress(OSError):
         marks.append(str(Path("/proc/self/ns/pid").readlink()))
     return f"{zlib.crc32(' '.join(marks).encode()):08x}"

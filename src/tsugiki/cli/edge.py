@@ -14,6 +14,7 @@ from tsugiki.cli import usage
 from tsugiki.cli.answer import to_json
 from tsugiki.errors import TsugikiError, reason_of
 from tsugiki.faults import place, trace
+from tsugiki.hub.secrets import hide
 
 _INTERRUPTED, _BROKEN_PIPE, _UNEXPECTED = 130, 141, 70
 _QUIET = {
@@ -56,19 +57,20 @@ def guard(run: Callable[[], None], *, as_json: bool) -> int:
 
 
 def say(sentence: str, *, label: str = "", style: str = "") -> None:
-    """Tell a person something on stderr, on one line whatever the width."""
+    """Tell a person something on stderr, on one line whatever the width, and without tokens and passwords."""
     from rich.console import Console
     from rich.text import Text
 
+    sentence = hide(sentence)
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     console.print(Text.assemble((label, style), sentence) if label else Text(sentence, style=style))
 
 
 def _fail(code: str, sentence: str, exit_code: int, *, as_json: bool) -> int:
     if (error := sys.exception()) is not None and os.environ.get("TSUGIKI_DEBUG"):
-        print(trace(error), file=sys.stderr)
+        print(hide(trace(error)), file=sys.stderr)
     if as_json:
-        print(to_json({"error": {"code": code, "message": sentence}}), flush=True)
+        print(to_json({"error": {"code": code, "message": hide(sentence)}}), flush=True)
     else:
         say(f" {sentence}", label=f"error[{code}]:", style="bold red")
     return exit_code

@@ -20,6 +20,8 @@ from tsugiki.data.format import FORMATS, ending
 from tsugiki.data.reading import Reading
 from tsugiki.data.table import Table, records, shown
 from tsugiki.errors import MissingError, RowsError
+from tsugiki.hub.refusal import refusal, require_given
+from tsugiki.hub.secrets import hide
 
 _SPLIT_NAMES = {"train": "train", "training": "train", "test": "test"}
 _SPLIT_NAMES |= dict.fromkeys(("validation", "valid", "val", "dev"), "validation")
@@ -78,10 +80,12 @@ def _named(name: str) -> dict[str | None, Any]:
     import datasets
 
     i18n.notify("rows.asking_hub", name=name)
+    require_given(name, "dataset")
     try:
         return parts_of(datasets.load_dataset(name))
     except (OSError, ValueError, RuntimeError, datasets.exceptions.DatasetsError) as error:
-        raise MissingError("rows.no_hub", name=name, reason=str(error).partition("\n")[0][:200]) from error
+        reason = hide(str(error).partition("\n")[0][:200])
+        raise refusal(name, "dataset") or MissingError("rows.no_hub", name=name, reason=reason) from error
 
 
 def _folder(folder: Path) -> dict[str | None, Any]:

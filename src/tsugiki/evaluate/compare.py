@@ -217,6 +217,11 @@ def _job(splits: Splits, dataset: str, config: Config) -> Job:
     )
 
 
+def run_name(method: str, seed: int, digest: str) -> str:
+    """What the folder of a run is called; `:` in a file's name means something else on Windows."""
+    return f"{method.replace(':', '-')}-seed{seed}-{digest[:12]}"
+
+
 @dataclass(frozen=True)
 class _Bench:
     """Where jobs are done: one after the other, by one worker.
@@ -233,7 +238,7 @@ class _Bench:
 
     def run(self, name: str, job: Job) -> _Run:
         """Do a job, unless it is done."""
-        out = self.folder / f"{name.replace(':', '-')}-seed{job.seed}-{job.digest()[:12]}"
+        out = self.folder / run_name(name, job.seed, job.digest())
         key = "compare.run_at_rate" if job.learning_rate else "compare.run"
         task = self.progress.task_ids[0]
         shown = text(key, method=name, seed=job.seed, rate=f"{job.learning_rate or 0:g}")
@@ -267,9 +272,10 @@ def _bench(folder: Path, total: int) -> Iterator[_Bench]:
     command = [sys.executable, "-m", "tsugiki.evaluate.worker"]
     # Whatever the console speaks, the worker's log is read as UTF-8.
     environment = {**os.environ, "TSUGIKI_LANG": language(), "PYTHONIOENCODING": "utf-8"}
+    pipe = subprocess.PIPE
     with (
         Progress(*columns, console=console, transient=True, disable=not shown) as progress,
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as worker,
+        subprocess.Popen(command, stdin=pipe, stdout=pipe, encoding="utf-8", env=environment) as worker,
     ):
         progress.add_task(text("compare.starting"), total=total)
         try:

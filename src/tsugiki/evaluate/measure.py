@@ -96,7 +96,7 @@ def anonymous_bytes() -> int:
     """Anonymous pages of this process that are in memory; where the system does not tell, all that are its alone."""
     try:
         # Not `smaps_rollup`: that walks every page and would slow down what it measures.
-        found = re.search(r"RssAnon:\s+(\d+)", _STATUS.read_text())
+        found = re.search(r"RssAnon:\s+(\d+)", _STATUS.read_text(encoding="utf-8", errors="replace"))
     except OSError:
         found = None
     return 1024 * int(found[1]) if found else int(psutil.Process().memory_full_info().uss)
@@ -105,7 +105,7 @@ def anonymous_bytes() -> int:
 def mapped_bytes(suffix: str) -> int:
     """Pages in memory of files whose name ends in `suffix`; 0 where the system does not tell."""
     try:
-        lines = Path("/proc/self/smaps").read_text().splitlines()
+        lines = Path("/proc/self/smaps").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return 0
     total, counts = 0, False

@@ -73,8 +73,8 @@ def _import_for(job: Job) -> None:
     METHODS.load(str(job.method["kind"]))
     place = job.base or built_in_folder()
     with torch.device("meta"):
-        AutoModel.from_config(AutoConfig.from_pretrained(place))
-    AutoTokenizer.from_pretrained(place)
+        AutoModel.from_config(AutoConfig.from_pretrained(place, trust_remote_code=False))
+    AutoTokenizer.from_pretrained(place, trust_remote_code=False)
 
 
 @contextmanager

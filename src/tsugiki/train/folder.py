@@ -4,23 +4,19 @@ The folder of a run belongs to the process that holds the lock on it, which ends
 So what a killed run left is taken up by the next call, and two equal runs at the same time do not meet.
 """
 
-import os
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
-from typing import IO
 
-from tsugiki.home import home, owner_only, private_folder
+from filelock import BaseFileLock, FileLock, Timeout
 
-try:
-    import fcntl
-except ImportError:  # Windows, where equal runs must not be started at the same time
-    fcntl = None  # type: ignore[assignment]
+from tsugiki.home import home, private_folder
 
 _LOCK = "lock"
+_OWNER_ONLY = 0o600
 _KEPT_S = 30 * 86_400.0
 
 
@@ -35,31 +31,26 @@ def run_folder(key: str) -> Iterator[Path]:
     _sweep(runs)
     folders = (runs / (f"{key}-{number}" if number else key) for number in count())
     folder, lock = next((folder, lock) for folder in folders if (lock := _locked(folder)))
-    with lock:
+    try:
         yield folder
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
+    finally:
+        lock.release()
 
 
-def _locked(folder: Path) -> IO[str] | None:
-    """The lock on a folder; None where another process has it."""
-    while True:
-        try:
-            # Closed by the caller.
-            lock = open(private_folder(folder) / _LOCK, "a", opener=owner_only)  # noqa: SIM115
-        except FileNotFoundError:
-            continue
-        try:
-            if fcntl is not None:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(lock.fileno()), (folder / _LOCK).stat()):
-                return lock
-        except BlockingIOError:
-            lock.close()
-            return None
-        except FileNotFoundError:
-            pass
-        # Whoever had it took the folder away in between.
-        lock.close()
+def _locked(folder: Path) -> BaseFileLock | None:
+    """The lock on a folder; None where another process has it, or took the folder away in this moment."""
+    lock = FileLock(private_folder(folder) / _LOCK, mode=_OWNER_ONLY, blocking=False)
+    try:
+        lock.acquire()
+    except (Timeout, FileNotFoundError):
+        return None
+    return lock
+
+
+def _remove(folder: Path) -> None:
+    """Take a folder away, its lock while it is held: whoever comes after finds no file of that name to wait for."""
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _sweep(runs: Path) -> None:
@@ -68,5 +59,5 @@ def _sweep(runs: Path) -> None:
         with suppress(FileNotFoundError):
             old = time.time() - folder.stat().st_mtime > _KEPT_S
             if old and folder.is_dir() and (lock := _locked(folder)):
-                with lock:
-                    shutil.rmtree(folder, ignore_errors=True)
+                _remove(folder)
+                lock.release()

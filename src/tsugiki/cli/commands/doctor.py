@@ -6,11 +6,13 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, requires, version
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from tsugiki.cli.answer import Answer
+from tsugiki.cli.check import Check
+from tsugiki.cli.network import network
 from tsugiki.errors import TsugikiError
 from tsugiki.i18n import text as say
 
@@ -22,24 +24,9 @@ _STYLES = {"ok": "green", "warning": "yellow", "error": "bold red"}
 _WIDTH = 384  # of the built-in base
 
 
-@dataclass(frozen=True)
-class Check:
-    """One thing that was looked at.
-
-    Args:
-        name: for programs; people read `cli.check.NAME`.
-        level: how it is.
-        found: what was found, for people.
-    """
-
-    name: str
-    level: Literal["ok", "warning", "error"]
-    found: str
-
-
 def run() -> Answer:
     """Look at everything; the exit code is 1 where something that is needed is missing."""
-    checks = [*_machine(), *_torch(), *_base(), *_home(), *_packages()]
+    checks = [*_machine(), *_torch(), *_base(), *_home(), *_packages(), *network()]
     failed = any(check.level == "error" for check in checks)
     return Answer({"ok": not failed, "checks": [asdict(c) for c in checks]}, _page(checks), int(failed))
 
