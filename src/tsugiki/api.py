@@ -1,6 +1,7 @@
 """What `import tsugiki` offers: as short as the commands of the same names."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,11 +13,14 @@ from tsugiki.adapt.package import Package, check_base, load_package, require_fre
 from tsugiki.base.anatomy import find_anatomy
 from tsugiki.base.digest import layer_digests
 from tsugiki.base.model import Base
-from tsugiki.data.rows import read_splits
+from tsugiki.data.reading import Reading
+from tsugiki.data.rows import read_splits, read_table, unlabelled
 from tsugiki.errors import PackageError
 from tsugiki.train.config import Config, read_config
 
 if TYPE_CHECKING:
+    from tsugiki.evaluate.compare import Comparison
+    from tsugiki.evaluate.run import Evaluation
     from tsugiki.tasks.adapter import Adapter
     from tsugiki.train.run import Trained
 
@@ -94,6 +98,92 @@ def load(folder: str | Path, base: str | Base | None = None) -> "Adapter":
     from tsugiki.tasks.adapter import Adapter
 
     return Adapter.load(Path(folder), base)
+
+
+def evaluate(
+    adapter: "Adapter",
+    rows: Any,
+    *,
+    split: str = "test",
+    text: str | Sequence[str] | None = None,
+    label: str | None = None,
+    sheet: str | None = None,
+    encoding: str | None = None,
+    target_precision: float | None = None,
+) -> "Evaluation":
+    """Answer labelled rows, and say how good the answers are.
+
+    Args:
+        adapter: that answers.
+        rows: as for `train`.
+        split: to answer, where the rows have several.
+        text: column of the texts; None takes the one of training where it is there, else finds it by name.
+        label: column of the labels; None likewise.
+        sheet: of a workbook; None takes the only one that is not empty.
+        encoding: of text files; None recognises it.
+        target_precision: that answers shall have which need no review (0..1); None takes the one of training.
+
+    Raises:
+        RowsError: the rows cannot be read, or have no labels.
+        MissingError: the rows or their split are not there.
+    """
+    from tsugiki.evaluate import run
+
+    found = read_table(rows, split, Reading(sheet=sheet, encoding=encoding))
+    named: Any = {"text": text, "label": label}
+    labelled = unlabelled(found, adapter.reading.fitting(found.columns).over(**named))
+    return run.evaluate(adapter, labelled, adapter.manifest.review, target_precision)
+
+
+def compare(
+    rows: Any,
+    methods: Sequence[str],
+    *,
+    out: str | Path,
+    seeds: int = 3,
+    base: str | Path | None = None,
+    text: str | Sequence[str] | None = None,
+    label: str | None = None,
+    sheet: str | None = None,
+    encoding: str | None = None,
+    config: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> "Comparison":
+    """Train with every method and seed, and lay scores and costs side by side.
+
+    Args:
+        rows: as for `train`, with test rows.
+        methods: names such as `tsugiki`, `full`, `lora`, `bias`, `probe` and `tfidf`, in the order of the tables.
+        out: folder for tables, pictures and the page; runs that are there already are kept.
+        seeds: runs of each method.
+        base: as for `train`, like all that follow.
+        text: column of the texts.
+        label: column of the labels.
+        sheet: of a workbook.
+        encoding: of text files.
+        config: a TOML file with the settings of the run.
+        settings: single settings over it.
+
+    Raises:
+        RowsError: the rows cannot be learnt from, or there are none to report on.
+        ConfigError: there is no such method, or a setting is wrong.
+        MissingError: rows, base or config are not there.
+        TrainingError: a run failed; what was finished is kept.
+    """
+    from tsugiki.evaluate import compare as comparing
+
+    named: Any = {"text": text, "label": label, "sheet": sheet, "encoding": encoding}
+    chosen = configure(base=base, config=config, settings=settings, **named)
+    dataset = Path(rows).stem if isinstance(rows, str | os.PathLike) else type(rows).__name__
+    return comparing.compare(
+        read_splits(rows, chosen.data),
+        dataset=dataset,
+        methods=methods,
+        out=Path(out),
+        seeds=seeds,
+        base=chosen.base,
+        config=chosen,
+    )
 
 
 def attach(model: nn.Module | AdaptedModel, *folders: str | Path) -> AdaptedModel:

@@ -1,6 +1,5 @@
 """`tsugiki compare`: the same rows and seeds for tsugiki and for what else one might do."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -46,16 +45,20 @@ def run(
     from rich.console import Group
     from rich.text import Text
 
-    from tsugiki.api import configure
-    from tsugiki.data.rows import read_splits
-    from tsugiki.evaluate.compare import compare
+    from tsugiki.api import compare
 
-    named = {"text": text, "label": label, "sheet": sheet, "encoding": encoding}
-    chosen = configure(base=base, config=config, settings=settings_of(settings, force=force), **named)
-    splits = read_splits(rows, chosen.data)
-    names = [name.strip() for name in methods.split(",") if name.strip()]
     comparison = compare(
-        splits, dataset=Path(rows).stem, methods=names, out=out, seeds=seeds, base=chosen.base, config=chosen
+        rows,
+        [name.strip() for name in methods.split(",") if name.strip()],
+        out=out,
+        seeds=seeds,
+        base=base,
+        text=text,
+        label=label,
+        sheet=sheet,
+        encoding=encoding,
+        config=config,
+        settings=settings_of(settings, force=force),
     )
     told = {"out": str(out), "page": str(out / "compare.html"), **facts(comparison)}
     return Answer(told, Group(comparison.table(), Text(say("cli.compare.page", path=told["page"]))))

@@ -1,9 +1,8 @@
 """`tsugiki evaluate`: how good an adapter's answers are on labelled rows."""
 
 import json
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -42,16 +41,10 @@ def run(
     coverage: Annotated[Path | None, typer.Option("--coverage", metavar="FILE")] = None,
 ) -> Answer:
     """Answer the rows, compare with their labels and draw who is taken for whom."""
-    from tsugiki.api import load
-    from tsugiki.data.reading import Reading
-    from tsugiki.data.rows import read_table, unlabelled
-    from tsugiki.evaluate.run import evaluate
+    from tsugiki import api
 
-    adapter = load(folder, base)
-    found = read_table(rows, split, Reading(sheet=sheet, encoding=encoding))
-    known = adapter.reading.fitting(found.columns)
-    labelled = unlabelled(found, known.over(text=text, label=label))
-    evaluation = evaluate(adapter, labelled, adapter.manifest.review, target_precision)
+    named: Any = {"text": text, "label": label, "sheet": sheet, "encoding": encoding}
+    evaluation = api.evaluate(api.load(folder, base), rows, split=split, target_precision=target_precision, **named)
     facts = json.loads(evaluation.to_json())
     if picture is not None:
         from tsugiki.report.plots import confusion_picture
@@ -71,23 +64,9 @@ def page(evaluation: "Evaluation", picture: Path | None = None) -> "RenderableTy
     from rich.console import Group
     from rich.text import Text
 
-    columns = [say(f"cli.column.{name}") for name in ("label", "precision", "recall", "f1", "rows")]
-    by_class = [(c.label, c.precision, c.recall, c.f1, c.num_rows) for c in evaluation.classes]
-    scores = say("cli.evaluate.scores", f1=evaluation.macro_f1, accuracy=evaluation.accuracy, rows=evaluation.num_rows)
-    notes = [say("cli.evaluate.mixed_up", **worst) for worst in _mixed_up(evaluation)]
-    if (found := evaluation.automatic) is not None:
-        key = "cli.evaluate.automatic" if found.share else "cli.evaluate.nothing_automatic"
-        notes.append(say(key, **{name: 100 * value for name, value in asdict(found).items()}))
+    from tsugiki.report.evaluation import by_class, columns, sentences
+
+    notes = sentences(evaluation)
     if picture is not None:
         notes.append(say("cli.evaluate.picture_at", path=picture))
-    return Group(table(*columns, rows=by_class), Text(scores), *map(Text, notes))
-
-
-def _mixed_up(evaluation: "Evaluation", most: int = 3) -> list[dict[str, object]]:
-    pairs = [
-        {"count": count, "label": label, "answer": answer}
-        for label, row in zip(evaluation.labels, evaluation.confusion, strict=True)
-        for answer, count in zip(evaluation.labels, row, strict=True)
-        if count > 1 and label != answer
-    ]
-    return sorted(pairs, key=lambda pair: -int(str(pair["count"])))[:most]
+    return Group(table(*columns(), rows=by_class(evaluation)), *map(Text, notes))
