@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from tsugiki.api import attach, compare, evaluate, load, train
+    from tsugiki.api import attach, compare, evaluate, graft, load, train
     from tsugiki.data.rows import read_splits
     from tsugiki.errors import TsugikiError
     from tsugiki.evaluate.run import Evaluation
@@ -30,6 +30,7 @@ __all__ = [
     "attach",
     "compare",
     "evaluate",
+    "graft",
     "load",
     "read_splits",
     "train",
@@ -40,6 +41,7 @@ _HOMES = {
     "TsugikiError": "tsugiki.errors",
     "attach": "tsugiki.api",
     "compare": "tsugiki.api",
+    "graft": "tsugiki.api",
     "load": "tsugiki.api",
     "read_splits": "tsugiki.data.rows",
 }

@@ -16,9 +16,13 @@ from tsugiki.base.model import Base
 from tsugiki.data.reading import Reading
 from tsugiki.data.rows import read_splits, read_table, unlabelled
 from tsugiki.errors import PackageError
-from tsugiki.train.config import Config, read_config
+from tsugiki.i18n import notify
+from tsugiki.placement.strategies.top import Top
+from tsugiki.spec import parse
+from tsugiki.train.config import Config, PlacementSettings, read_config
 
 if TYPE_CHECKING:
+    from tsugiki.adapt.grafted import Grafted
     from tsugiki.evaluate.compare import Comparison
     from tsugiki.evaluate.run import Evaluation
     from tsugiki.tasks.adapter import Adapter
@@ -184,6 +188,47 @@ def compare(
         base=chosen.base,
         config=chosen,
     )
+
+
+def graft(
+    model: nn.Module,
+    *,
+    boundary: int | None = None,
+    sites: Sequence[str] | None = None,
+    form: Mapping[str, Any] | None = None,
+    seed: int = 0,
+) -> "Grafted":
+    """Put fresh modules on a model that is loaded already, for a training loop of another library.
+
+        grafted = tsugiki.graft(model, boundary=8)
+        Trainer(model, arguments, train_dataset=rows).train()
+        grafted.save("billing", tokenizer)
+
+    Without the prefix cache: such a loop runs all layers in every step, where `train` runs the frozen ones once.
+
+    Args:
+        model: of transformers; only the modules, and a head of its task, learn from here on.
+        boundary: first layer with modules; None: two thirds of the layers are below it.
+        sites: of each such layer; None, as `linear`, takes all its projections.
+        form: `{kind, ...}` of every module; None takes that of `train`.
+        seed: of the fresh modules, which change nothing until they are trained.
+
+    Raises:
+        ConfigError: the boundary is not below the last layer, or the form is not known.
+        BaseModelError: the model has no layers that can be told apart, or a layer has no such site.
+        RoutingError: the model is grafted already.
+    """
+    from tsugiki.adapt.grafted import Grafted
+
+    usual = PlacementSettings()
+    asked = {"boundary": boundary, "sites": tuple(sites or usual.sites), "form": dict(form or usual.form)}
+    anatomy = find_anatomy(model)
+    (plan,) = parse(Top, asked, where="tsugiki.graft").plans(anatomy)
+    grafted = Grafted(model, anatomy, plan.grafts, seed)
+    layers = sorted({graft.layer for graft in plan.grafts})
+    told = {"modules": len(plan.grafts), "boundary": layers[0], "last": layers[-1], "layers": anatomy.num_layers}
+    notify("graft.uncached", **told, parameters=grafted.num_trainable)
+    return grafted
 
 
 def attach(model: nn.Module | AdaptedModel, *folders: str | Path) -> AdaptedModel:

