@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tsugiki.api import attach, compare, evaluate, graft, load, train
     from tsugiki.data.rows import read_splits
     from tsugiki.errors import TsugikiError
+    from tsugiki.estimator import TsugikiClassifier
     from tsugiki.evaluate.run import Evaluation
     from tsugiki.tasks.adapter import Adapter
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Adapter",
+    "TsugikiClassifier",
     "TsugikiError",
     "__version__",
     "attach",
@@ -38,6 +40,7 @@ __all__ = [
 
 _HOMES = {
     "Adapter": "tsugiki.tasks.adapter",
+    "TsugikiClassifier": "tsugiki.estimator",
     "TsugikiError": "tsugiki.errors",
     "attach": "tsugiki.api",
     "compare": "tsugiki.api",
