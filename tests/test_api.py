@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -138,3 +139,33 @@ def test_an_adapter_is_called_like_its_folder(monkeypatch, tmp_path):
     tsugiki.train([("oil", "leak")])
     assert names == ["billing", "own", None]
     assert saved == [tmp_path / "billing", tmp_path / "x"]
+
+
+def test_rows_are_evaluated_by_the_columns_of_training_unless_others_are_named(monkeypatch):
+    from types import SimpleNamespace
+
+    from tsugiki.data.reading import Reading
+
+    seen: list[Any] = []
+    monkeypatch.setattr("tsugiki.evaluate.run.evaluate", lambda *asked: seen.append(asked))
+    known = Reading.of(text="Fault", label="Team")
+    adapter: Any = SimpleNamespace(reading=known, manifest=SimpleNamespace(review="review"))
+    frames = {"train": [], "test": [{"Fault": "oil", "Team": "leak", "Who": "Mori", "text": "pump"}]}
+    tsugiki.evaluate(adapter, frames, target_precision=0.9)
+    tsugiki.evaluate(adapter, frames["test"], text="text", label="Who")
+    assert [(rows.texts, rows.labels, *more) for _, rows, *more in seen] == [
+        (("oil",), ("leak",), "review", 0.9),
+        (("pump",), ("Mori",), "review", None),
+    ]
+
+
+@pytest.mark.parametrize(("kind", "dataset"), [("file", "tickets"), ("list", "list")])
+def test_a_comparison_is_called_like_the_file_of_its_rows(kind, dataset, monkeypatch, tmp_path):
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr("tsugiki.evaluate.compare.compare", lambda splits, **more: asked.update(more, splits=splits))
+    file = tmp_path / "tickets.csv"
+    file.write_text("text,label\noil,leak\nbelt,jam\n", encoding="utf-8")
+    rows = file if kind == "file" else [("oil", "leak"), ("belt", "jam")]
+    tsugiki.compare(rows, ["tfidf"], out=tmp_path / "out", settings={"train.epochs": 3})
+    assert (asked["dataset"], asked["methods"], asked["out"]) == (dataset, ["tfidf"], tmp_path / "out")
+    assert (asked["config"].train.epochs, asked["splits"].train.texts) == (3, ("oil", "belt"))

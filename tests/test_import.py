@@ -36,19 +36,21 @@ def test_errors_can_be_caught_without_loading_anything_heavy():
     assert run("import sys, tsugiki; tsugiki.TsugikiError; print('torch' in sys.modules)") == "False"
 
 
-@pytest.mark.parametrize("before", ["", "import tsugiki.train.config", "from tsugiki.train.config import Config"])
-def test_train_is_a_function_and_a_room_whatever_was_imported_before(before):
-    assert (
-        run(f"import tsugiki\n{before}\nprint(callable(tsugiki.train), tsugiki.train.__name__)") == "True tsugiki.train"
-    )
+@pytest.mark.parametrize(("name", "part"), [("train", "config"), ("evaluate", "result")])
+@pytest.mark.parametrize("before", ["", "import tsugiki.{name}.{part}", "from tsugiki.{name} import {part}"])
+def test_some_names_are_functions_and_rooms_whatever_was_imported_before(name, part, before):
+    before = before.format(name=name, part=part)
+    code = f"import tsugiki\n{before}\nprint(callable(tsugiki.{name}), tsugiki.{name}.__name__)"
+    assert run(code) == f"True tsugiki.{name}"
 
 
-def test_the_function_train_takes_what_the_api_takes():
+@pytest.mark.parametrize("name", ["train", "evaluate"])
+def test_these_functions_take_what_the_api_takes(name):
     import inspect
 
-    from tsugiki.api import train
+    from tsugiki import api
 
-    offered, real = inspect.signature(tsugiki.train), inspect.signature(train)
+    offered, real = inspect.signature(getattr(tsugiki, name)), inspect.signature(getattr(api, name))
     assert [*offered.parameters] == [*real.parameters]
 
 

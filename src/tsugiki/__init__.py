@@ -16,14 +16,28 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from tsugiki.api import attach, load, train
+    from tsugiki.api import attach, compare, evaluate, graft, load, train
     from tsugiki.data.rows import read_splits
     from tsugiki.errors import TsugikiError
+    from tsugiki.estimator import TsugikiClassifier
+    from tsugiki.evaluate.run import Evaluation
     from tsugiki.tasks.adapter import Adapter
 
     __version__: str
 
-__all__ = ["Adapter", "TsugikiError", "__version__", "attach", "load", "read_splits", "train"]
+__all__ = [
+    "Adapter",
+    "TsugikiClassifier",
+    "TsugikiError",
+    "__version__",
+    "attach",
+    "compare",
+    "evaluate",
+    "graft",
+    "load",
+    "read_splits",
+    "train",
+]
 
 # What the libraries below would tell others of their use; whoever wants that sets the variable to something else.
 _SILENT = {
@@ -39,8 +53,11 @@ if (_hub := sys.modules.get("huggingface_hub.constants")) and os.environ["HF_HUB
 
 _HOMES = {
     "Adapter": "tsugiki.tasks.adapter",
+    "TsugikiClassifier": "tsugiki.estimator",
     "TsugikiError": "tsugiki.errors",
     "attach": "tsugiki.api",
+    "compare": "tsugiki.api",
+    "graft": "tsugiki.api",
     "load": "tsugiki.api",
     "read_splits": "tsugiki.data.rows",
 }
@@ -73,11 +90,37 @@ class _TrainingRoom(ModuleType):
         return adapter
 
 
+class _EvaluatingRoom(ModuleType):
+    """The room `tsugiki.evaluate`; called, it evaluates."""
+
+    def __call__(
+        self,
+        adapter: "Adapter",
+        rows: Any,
+        *,
+        split: str = "test",
+        text: "str | Sequence[str] | None" = None,
+        label: str | None = None,
+        sheet: str | None = None,
+        encoding: str | None = None,
+        target_precision: float | None = None,
+    ) -> "Evaluation":
+        """Say how good answers are; `tsugiki.api.evaluate` says what the arguments are."""
+        named = {"text": text, "label": label, "sheet": sheet, "encoding": encoding}
+        evaluation: Evaluation = import_module("tsugiki.api").evaluate(
+            adapter, rows, split=split, target_precision=target_precision, **named
+        )
+        return evaluation
+
+
+_ROOMS: dict[str, type[ModuleType]] = {"evaluate": _EvaluatingRoom, "train": _TrainingRoom}
+
+
 class _FrontDoor(ModuleType):
     def __setattr__(self, name: str, value: object) -> None:
-        # Whoever imports from the room `tsugiki.train` puts it here, in the place of the function of that name.
-        if name == "train" and isinstance(value, ModuleType):
-            value.__class__ = _TrainingRoom
+        # Whoever imports from a room such as `tsugiki.train` puts it here, in the place of the function of that name.
+        if name in _ROOMS and isinstance(value, ModuleType):
+            value.__class__ = _ROOMS[name]
         super().__setattr__(name, value)
 
 
@@ -85,8 +128,8 @@ sys.modules[__name__].__class__ = _FrontDoor
 
 
 def __getattr__(name: str) -> Any:
-    if name == "train":
-        return import_module("tsugiki.train")
+    if name in _ROOMS:
+        return import_module(f"tsugiki.{name}")
     if name == "__version__":
         return import_module("importlib.metadata").version("tsugiki")
     if name in _HOMES:

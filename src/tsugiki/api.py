@@ -1,6 +1,7 @@
 """What `import tsugiki` offers: as short as the commands of the same names."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,11 +13,19 @@ from tsugiki.adapt.package import Package, check_base, load_package, require_fre
 from tsugiki.base.anatomy import find_anatomy
 from tsugiki.base.digest import layer_digests
 from tsugiki.base.model import Base
-from tsugiki.data.rows import read_splits
+from tsugiki.data.reading import Reading
+from tsugiki.data.rows import read_splits, read_table, unlabelled
+from tsugiki.data.spelling import respelled, shown, usual_spellings
 from tsugiki.errors import PackageError
-from tsugiki.train.config import Config, read_config
+from tsugiki.i18n import notify, warn
+from tsugiki.placement.strategies.top import Top
+from tsugiki.spec import parse
+from tsugiki.train.config import Config, PlacementSettings, read_config
 
 if TYPE_CHECKING:
+    from tsugiki.adapt.grafted import Grafted
+    from tsugiki.evaluate.compare import Comparison
+    from tsugiki.evaluate.run import Evaluation
     from tsugiki.tasks.adapter import Adapter
     from tsugiki.train.run import Trained
 
@@ -107,6 +116,146 @@ def load(folder: str | Path, base: str | Base | None = None) -> "Adapter":
     from tsugiki.tasks.adapter import Adapter
 
     return Adapter.load(Path(folder), base)
+
+
+def evaluate(
+    adapter: "Adapter",
+    rows: Any,
+    *,
+    split: str = "test",
+    text: str | Sequence[str] | None = None,
+    pair: str | None = None,
+    label: str | None = None,
+    sheet: str | None = None,
+    encoding: str | None = None,
+    merge_labels: bool = False,
+    target_precision: float | None = None,
+) -> "Evaluation":
+    """Answer labelled rows, and say how good the answers are.
+
+    Args:
+        adapter: that answers.
+        rows: as for `train`.
+        split: to answer, where the rows have several.
+        text: column of the texts; None takes the one of training where it is there, else finds it by name.
+        pair: column of the second texts; None likewise.
+        label: column of the labels; None likewise.
+        sheet: of a workbook; None takes the only one that is not empty.
+        encoding: of text files; None recognises it.
+        merge_labels: whether labels that differ in width, case or blanks alone are taken for those of the adapter.
+        target_precision: that answers shall have which need no review (0..1); None takes the one of training.
+
+    Raises:
+        RowsError: the rows cannot be read, or have no labels.
+        MissingError: the rows or their split are not there.
+    """
+    from tsugiki.evaluate import run
+
+    found = read_table(rows, split, Reading(sheet=sheet, encoding=encoding))
+    named: Any = {"text": text, "pair": pair, "label": label}
+    labelled = unlabelled(found, adapter.reading.fitting(found.columns).over(**named))
+    if other := usual_spellings(labelled.each_label, adapter.labels):
+        if merge_labels:
+            labelled = respelled(labelled, other)
+        else:
+            warn("data.alike_labels", count=len(other), labels=shown(other))
+    return run.evaluate(adapter, labelled, adapter.manifest.review, target_precision)
+
+
+def compare(
+    rows: Any,
+    methods: Sequence[str],
+    *,
+    out: str | Path,
+    seeds: int = 3,
+    base: str | Path | None = None,
+    text: str | Sequence[str] | None = None,
+    pair: str | None = None,
+    label: str | None = None,
+    task: str | None = None,
+    sheet: str | None = None,
+    encoding: str | None = None,
+    config: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> "Comparison":
+    """Train with every method and seed, and lay scores and costs side by side.
+
+    Args:
+        rows: as for `train`, with test rows.
+        methods: names such as `tsugiki`, `full`, `lora`, `bias`, `probe` and `tfidf`, in the order of the tables.
+        out: folder for tables, pictures and the page; runs that are there already are kept.
+        seeds: runs of each method.
+        base: as for `train`, like all that follow.
+        text: column of the texts.
+        pair: column of the second texts.
+        label: column of the labels.
+        task: what labels are.
+        sheet: of a workbook.
+        encoding: of text files.
+        config: a TOML file with the settings of the run.
+        settings: single settings over it.
+
+    Raises:
+        RowsError: the rows cannot be learnt from, or there are none to report on.
+        ConfigError: there is no such method, or a setting is wrong.
+        MissingError: rows, base or config are not there.
+        TrainingError: a run failed; what was finished is kept.
+    """
+    from tsugiki.evaluate import compare as comparing
+
+    named: Any = {"text": text, "pair": pair, "label": label, "task": task, "sheet": sheet, "encoding": encoding}
+    chosen = configure(base=base, config=config, settings=settings, **named)
+    dataset = Path(rows).stem if isinstance(rows, str | os.PathLike) else type(rows).__name__
+    return comparing.compare(
+        read_splits(rows, chosen.data),
+        dataset=dataset,
+        methods=methods,
+        out=Path(out),
+        seeds=seeds,
+        base=chosen.base,
+        config=chosen,
+    )
+
+
+def graft(
+    model: nn.Module,
+    *,
+    boundary: int | None = None,
+    sites: Sequence[str] | None = None,
+    form: Mapping[str, Any] | None = None,
+    seed: int = 0,
+) -> "Grafted":
+    """Put fresh modules on a model that is loaded already, for a training loop of another library.
+
+        grafted = tsugiki.graft(model, boundary=8)
+        Trainer(model, arguments, train_dataset=rows).train()
+        grafted.save("billing", tokenizer)
+
+    Without the prefix cache: such a loop runs all layers in every step, where `train` runs the frozen ones once.
+
+    Args:
+        model: of transformers; only the modules, and a head of its task, learn from here on.
+        boundary: first layer with modules; None: two thirds of the layers are below it.
+        sites: of each such layer; None, as `linear`, takes all its projections.
+        form: `{kind, ...}` of every module; None takes that of `train`.
+        seed: of the fresh modules, which change nothing until they are trained.
+
+    Raises:
+        ConfigError: the boundary is not below the last layer, or the form is not known.
+        BaseModelError: the model has no layers that can be told apart, or a layer has no such site.
+        RoutingError: the model is grafted already.
+    """
+    from tsugiki.adapt.grafted import Grafted
+
+    usual = PlacementSettings()
+    asked = {"boundary": boundary, "sites": tuple(sites or usual.sites), "form": dict(form or usual.form)}
+    anatomy = find_anatomy(model)
+    (plan,) = parse(Top, asked, where="tsugiki.graft").plans(anatomy)
+    grafted = Grafted(model, anatomy, plan.grafts, seed)
+    layers = sorted({graft.layer for graft in plan.grafts})
+    told = {"modules": len(plan.grafts), "boundary": layers[0], "last": layers[-1], "layers": anatomy.num_layers}
+    notify("graft.uncached", **told, parameters=grafted.num_trainable)
+    return grafted
 
 
 def attach(model: nn.Module | AdaptedModel, *folders: str | Path) -> AdaptedModel:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from tests.base.shelf_writer import WIDTH, die_at, row_of
 from tests.base.shelf_writer import _counted as counted
@@ -17,7 +18,7 @@ from tsugiki.base.shelf import Shelf
 from tsugiki.base.stock import stock
 from tsugiki.base.upkeep import num_writers, purge, usage
 from tsugiki.errors import SpaceError
-from tsugiki.home import alone, private_folder
+from tsugiki.home import private_folder
 
 TEXTS = [f"text {number}" for number in range(20)]
 
@@ -158,7 +159,7 @@ def test_whenever_it_is_killed_no_other_row_is_lost_and_the_next_call_ends_the_w
 
 def test_two_at_once_do_not_copy_what_the_other_takes_out(tmp_path):
     filled(tmp_path, about(), segments=1)
-    with alone(private_folder(tmp_path) / "forget.lock"):
+    with FileLock(private_folder(tmp_path) / "forget.lock"):
         other = threading.Thread(target=forget, args=(tmp_path, TEXTS[:2]))
         other.start()
         other.join(0.2)

@@ -1,22 +1,23 @@
 """One page that needs nothing else and says what it comes to."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 
+from tests.cli.stand_ins import manifest
 from tests.report.conftest import difference
 from tsugiki import i18n
-from tsugiki.report.html import comparison_page
+from tsugiki.evaluate.metrics import ClassScore
+from tsugiki.evaluate.run import Evaluation
+from tsugiki.report.html import adapter_part, comparison_page, comparison_part
 from tsugiki.report.verdicts import verdicts
 
 
 @pytest.fixture
-def pictures(tmp_path):
-    paths = [tmp_path / f"{name}.png" for name in "abc"]
-    for path in paths:
-        path.write_bytes(b"\x89PNG")
-    return paths
+def pictures():
+    return {"report.score_by_time": b"\x89PNG", "report.score_by_parameters": b"\x89PNG", "report.coverage": b"\x89PNG"}
 
 
 class Balance(HTMLParser):
@@ -89,3 +90,31 @@ def test_what_was_not_compared_is_left_open(rows):
     said = " ".join(verdicts(alone, []))
     assert "there is no target" in said
     assert "left open" in said
+
+
+def test_a_part_for_a_notebook_has_tables_and_pictures_and_no_frame(rows, differences, pictures):
+    part = comparison_part(rows, differences, pictures)
+    assert part.count("data:image/png;base64,") == 2
+    assert part.count("<table") == 3
+    assert not re.search(r"<html|<body|<style|<script", part)
+    parser = Balance()
+    parser.feed(part)
+    assert parser.open == []
+    assert part.strip() in comparison_page(rows, differences, pictures)
+
+
+def test_an_evaluation_shows_classes_confusion_and_coverage():
+    labels = ("leak", "<i>")
+    scores = (ClassScore("leak", 0.5, 1.0, 2 / 3, 2), ClassScore("<i>", 1.0, 0.5, 2 / 3, 4))
+    found = Evaluation(0.6, 2 / 3, 6, labels, scores, ((2, 0), (2, 2)), 0.1, ((0.5, 1.0), (1.0, 0.6)))
+    part = found._repr_html_()
+    assert part.count("data:image/png;base64,") == 2
+    assert "<td>0.667</td><td>4</td>" in part and "2 x &lt;i&gt; was taken for leak." in part
+    assert replace(found, coverage=())._repr_html_().count("data:image/png;base64,") == 1
+
+
+def test_an_adapter_shows_what_it_is_and_no_markup_of_its_maker():
+    part = adapter_part(manifest(name="<script>", usage_terms=None))
+    for expected in ("&lt;script&gt;", "tiny (Tiny, 6 x 32)", "suffix 4/6", "validation_accuracy 0.8125", "MIT"):
+        assert expected in part
+    assert '<td style="text-align: left">-</td>' not in part

@@ -150,6 +150,14 @@ class AdaptedModel:
             for key, tensor in bank.params(name).items()
         }
 
+    def use(self, names: str | Sequence[str | None] | None) -> None:
+        """The same as `using`, from here on."""
+        route: Route = names if names is None or isinstance(names, str) else tuple(names)
+        for name in {route} if isinstance(route, str) else set(route or ()):
+            if name is not None:
+                self._known(name)
+        self._context.chosen = route
+
     @contextmanager
     def using(self, names: str | Sequence[str | None] | None) -> Iterator[nn.Module]:
         """Within the block one adapter acts on every row, or each row has its own.
@@ -160,11 +168,8 @@ class AdaptedModel:
         Raises:
             RoutingError: an adapter is not attached.
         """
-        route: Route = names if names is None or isinstance(names, str) else tuple(names)
-        for name in {route} if isinstance(route, str) else set(route or ()):
-            if name is not None:
-                self._known(name)
-        before, self._context.chosen = self._context.chosen, route
+        before = self._context.chosen
+        self.use(names)
         try:
             yield self.model
         finally:

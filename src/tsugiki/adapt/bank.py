@@ -40,11 +40,15 @@ class Bank(nn.Module):
         if self.forms.pop(name, None) is not None:
             del self.stacks[_key(name)]
 
-    def params(self, name: str) -> dict[str, Tensor]:
-        """Parameters of one adapter's module."""
+    def stack(self, name: str) -> nn.ParameterDict:
+        """What holds the parameters of one adapter's module."""
         stack = self.stacks[_key(name)]
         assert isinstance(stack, nn.ParameterDict)
-        return dict(stack.items())
+        return stack
+
+    def params(self, name: str) -> dict[str, Tensor]:
+        """Parameters of one adapter's module."""
+        return dict(self.stack(name).items())
 
     def everywhere(self, name: str, x: Tensor, y: Tensor) -> Tensor:
         """The change when one adapter acts on every row: (B, S, I) and (B, S, O) to (B, S, O)."""

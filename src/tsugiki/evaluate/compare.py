@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.console import Console, Group
+from rich.console import Group
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
@@ -35,8 +35,9 @@ from tsugiki.evaluate.metrics import paired_bootstrap
 from tsugiki.evaluate.result import Result, read_results, write_results
 from tsugiki.evaluate.worker import LOG, PREDICTIONS, RESULTS
 from tsugiki.i18n import language, text, warn
-from tsugiki.report.html import comparison_page
-from tsugiki.report.plots import coverage_by_method, score_by_parameters, score_by_time
+from tsugiki.progress import bars
+from tsugiki.report.html import comparison_page, comparison_part
+from tsugiki.report.plots import coverage_by_method, png, score_by_parameters, score_by_time
 from tsugiki.report.tables import comparison_tables, plain
 from tsugiki.report.verdicts import SIMPLE, verdicts
 from tsugiki.spec import Spec
@@ -95,23 +96,38 @@ class Comparison:
     @property
     def verdicts(self) -> list[str]:
         """What it comes to, in sentences."""
-        return list(verdicts(self.rows, [d.model_dump(mode="json") for d in self.differences]))
+        return list(verdicts(self.rows, self._plain_differences))
 
     def table(self) -> Group:
         """For a terminal."""
-        tables = comparison_tables(self.rows, [d.model_dump(mode="json") for d in self.differences])
-        return Group(tables, *map(Text, self.verdicts))
+        return Group(comparison_tables(self.rows, self._plain_differences), *map(Text, self.verdicts))
 
     def write(self, out: Path) -> None:
         """Write `results.json`, `differences.json`, `table.txt`, three pictures and `compare.html`."""
-        rows, differences = self.rows, [d.model_dump(mode="json") for d in self.differences]
         write_results(out / "results.json", self.results)
-        (out / "differences.json").write_text(json.dumps(differences, indent=1), encoding="utf-8")
+        (out / "differences.json").write_text(json.dumps(self._plain_differences, indent=1), encoding="utf-8")
         (out / "table.txt").write_text(plain(self.table()), encoding="utf-8")
-        pictures = [out / f"{name}.png" for name in ("score_by_time", "score_by_parameters", "coverage")]
-        for draw, picture in zip((score_by_time, score_by_parameters, coverage_by_method), pictures, strict=True):
-            draw(rows, picture)
-        (out / "compare.html").write_text(comparison_page(rows, differences, pictures), encoding="utf-8")
+        pictures = self._pictures()
+        for caption, picture in pictures.items():
+            (out / f"{caption.partition('.')[2]}.png").write_bytes(picture)
+        page = comparison_page(self.rows, self._plain_differences, pictures)
+        (out / "compare.html").write_text(page, encoding="utf-8")
+
+    def _repr_html_(self) -> str:
+        """In a notebook: what `compare.html` shows."""
+        return comparison_part(self.rows, self._plain_differences, self._pictures())
+
+    @property
+    def _plain_differences(self) -> list[dict[str, Any]]:
+        return [d.model_dump(mode="json") for d in self.differences]
+
+    def _pictures(self) -> dict[str, bytes]:
+        """PNG files by the key of their caption."""
+        return {
+            "report.score_by_time": png(score_by_time, self.rows),
+            "report.score_by_parameters": png(score_by_parameters, self.rows),
+            "report.coverage": png(coverage_by_method, self.rows),
+        }
 
 
 def compare(
@@ -242,7 +258,7 @@ class _Bench:
         key = "compare.run_at_rate" if job.learning_rate else "compare.run"
         task = self.progress.task_ids[0]
         shown = text(key, method=name, seed=job.seed, rate=f"{job.learning_rate or 0:g}")
-        self.progress.update(task, description=shown)
+        self.progress.update(task, description=shown, refresh=True)
         if not (out / RESULTS).exists():
             shutil.rmtree(out, ignore_errors=True)
             self._work(name, job, out)
@@ -267,14 +283,12 @@ class _Bench:
 def _bench(folder: Path, total: int) -> Iterator[_Bench]:
     folder.mkdir(parents=True, exist_ok=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    console = Console(stderr=True)
-    shown = console.is_terminal or console.is_jupyter
     command = [sys.executable, "-m", "tsugiki.evaluate.worker"]
     # Whatever the console speaks, the worker's log is read as UTF-8.
     environment = {**os.environ, "TSUGIKI_LANG": language(), "PYTHONIOENCODING": "utf-8"}
     pipe = subprocess.PIPE
     with (
-        Progress(*columns, console=console, transient=True, disable=not shown) as progress,
+        bars(*columns) as progress,
         subprocess.Popen(command, stdin=pipe, stdout=pipe, encoding="utf-8", env=environment) as worker,
     ):
         progress.add_task(text("compare.starting"), total=total)

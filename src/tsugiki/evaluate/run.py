@@ -58,6 +58,16 @@ class Evaluation:
     coverage: tuple[tuple[float, float], ...] = ()
     automatic: Automatic | None = None
 
+    def _repr_html_(self) -> str:
+        """In a notebook: scores by class, what is taken for what, and how much needs no review."""
+        from tsugiki.report.html import evaluation_part
+        from tsugiki.report.plots import confusion_picture, coverage_picture, png
+
+        pictures = {"report.confusion": png(confusion_picture, self)}
+        if self.coverage:
+            pictures["report.coverage"] = png(coverage_picture, self)
+        return evaluation_part(self, pictures)
+
     def to_json(self) -> str:
         """Everything, as one JSON object; what is not a number is null."""
         return json.dumps(_plain(asdict(self)), ensure_ascii=False, indent=2)

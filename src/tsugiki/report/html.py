@@ -1,26 +1,71 @@
-"""A comparison as one page that needs nothing else: styles inside, pictures inside, no script."""
+"""Pages and parts of pages that need nothing else: styles inside, pictures inside, no script."""
 
 import base64
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tsugiki.i18n import language, text
+from tsugiki.manifest import Manifest
+from tsugiki.report.evaluation import by_class, columns, sentences
+from tsugiki.report.facts import facts
 from tsugiki.report.tables import Row, candidates, cells, headings, interval, signed, summaries, title
 from tsugiki.report.verdicts import verdicts
 
+if TYPE_CHECKING:
+    from tsugiki.evaluate.run import Evaluation
 
-def comparison_page(rows: Sequence[Row], differences: Sequence[Row], pictures: Sequence[Path]) -> str:
-    """The page, in the language in force.
+
+def comparison_page(rows: Sequence[Row], differences: Sequence[Row], pictures: Mapping[str, bytes]) -> str:
+    """A comparison as a page of its own, in the language in force.
 
     Args:
         rows: of `results.json`.
         differences: of `differences.json`.
-        pictures: PNG files: score against time and against parameters, and what runs by itself.
+        pictures: PNG files by the key of their caption.
     """
-    captions = [text(f"report.{name}") for name in ("score_by_time", "score_by_parameters", "coverage")]
-    shown = [base64.b64encode(path.read_bytes()).decode() for path in pictures]
+    return _filled("compare.html.j2", title=title(rows), **_compared(rows, differences, pictures))
+
+
+def comparison_part(rows: Sequence[Row], differences: Sequence[Row], pictures: Mapping[str, bytes]) -> str:
+    """The same without its frame, for a notebook."""
+    return _filled("comparison.html.j2", **_compared(rows, differences, pictures))
+
+
+def evaluation_part(evaluation: "Evaluation", pictures: Mapping[str, bytes]) -> str:
+    """Scores by class, what they come to, and pictures, for a notebook."""
+    return _filled(
+        "evaluation.html.j2",
+        sentences=sentences(evaluation),
+        headings=columns(),
+        classes=[[label, *(f"{n:.3f}" for n in scores), f"{rows:,}"] for label, *scores, rows in by_class(evaluation)],
+        pictures=_shown(pictures),
+    )
+
+
+def adapter_part(manifest: Manifest) -> str:
+    """What a manifest says in short, for a notebook."""
+    named = {name: value for name, value in facts(manifest).items() if value and value != "-"}
+    return _filled("adapter.html.j2", facts=[(text(f"cli.fact.{name}"), value) for name, value in named.items()])
+
+
+def _compared(rows: Sequence[Row], differences: Sequence[Row], pictures: Mapping[str, bytes]) -> dict[str, object]:
+    return {
+        "verdicts": list(verdicts(rows, differences)),
+        "headings": headings(),
+        "methods": [cells(group) for group in summaries(rows)],
+        "candidates": [cells(group) for group in candidates(rows)],
+        "differences": [(d["method"], d["against"], signed(d["difference_points"]), interval(d)) for d in differences],
+        "pictures": _shown(pictures),
+    }
+
+
+def _shown(pictures: Mapping[str, bytes]) -> list[tuple[str, str]]:
+    return [(text(caption), base64.b64encode(png).decode()) for caption, png in pictures.items()]
+
+
+def _filled(template: str, **values: object) -> str:
     environment = Environment(
         loader=PackageLoader("tsugiki.report", "templates"),
         autoescape=True,
@@ -28,14 +73,4 @@ def comparison_page(rows: Sequence[Row], differences: Sequence[Row], pictures: S
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("compare.html.j2").render(
-        language=language(),
-        t=text,
-        title=title(rows),
-        verdicts=list(verdicts(rows, differences)),
-        headings=headings(),
-        methods=[cells(group) for group in summaries(rows)],
-        candidates=[cells(group) for group in candidates(rows)],
-        differences=[(d["method"], d["against"], signed(d["difference_points"]), interval(d)) for d in differences],
-        pictures=list(zip(captions, shown, strict=True)),
-    )
+    return environment.get_template(template).render(language=language(), t=text, **values)

@@ -1,9 +1,10 @@
 """Pictures, as PNG: told apart by marker and line as well as by colour, every line labelled where it ends."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from tsugiki.evaluate.run import Evaluation
 
 Floats = NDArray[np.float64]
+Target = Path | IO[bytes]
+T = TypeVar("T")
 
 # Okabe & Ito (2008): told apart by the colour-blind. Light yellow is left out, it is lost on white.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
@@ -33,7 +36,7 @@ _LONGEST_LABEL = 28
 _MOST_COUNTED = 24
 
 
-def score_by_time(rows: Sequence[Row], path: Path) -> None:
+def score_by_time(rows: Sequence[Row], path: Target) -> None:
     """Draw the best validation score so far against seconds of training: a line per run, a point per method."""
     with fonts():
         figure, axes = _axes("report.score_by_time", "report.axis_seconds", "report.axis_validation")
@@ -62,7 +65,7 @@ def score_by_time(rows: Sequence[Row], path: Path) -> None:
         _save(figure, path)
 
 
-def score_by_parameters(rows: Sequence[Row], path: Path) -> None:
+def score_by_parameters(rows: Sequence[Row], path: Target) -> None:
     """Draw the test score against trained parameters, with its range over seeds; losers of races are hollow."""
     with fonts():
         figure, axes = _axes("report.score_by_parameters", "report.axis_parameters", "report.axis_test")
@@ -84,7 +87,7 @@ def score_by_parameters(rows: Sequence[Row], path: Path) -> None:
         _save(figure, path)
 
 
-def confusion_picture(evaluation: "Evaluation", path: Path) -> None:
+def confusion_picture(evaluation: "Evaluation", path: Target) -> None:
     """Draw rows by true class and answer, shaded by the share of the class."""
     matrix = np.asarray(evaluation.confusion, dtype=float)
     shares = matrix / matrix.sum(axis=1, keepdims=True).clip(min=1)
@@ -107,7 +110,7 @@ def confusion_picture(evaluation: "Evaluation", path: Path) -> None:
         _save(figure, path)
 
 
-def coverage_picture(evaluation: "Evaluation", path: Path) -> None:
+def coverage_picture(evaluation: "Evaluation", path: Target) -> None:
     """Draw the share of right answers against the share of rows that are answered unseen, surest first."""
     with fonts():
         figure, axes = _coverage_axes()
@@ -130,7 +133,7 @@ def coverage_picture(evaluation: "Evaluation", path: Path) -> None:
         _save(figure, path)
 
 
-def coverage_by_method(rows: Sequence[Row], path: Path) -> None:
+def coverage_by_method(rows: Sequence[Row], path: Target) -> None:
     """Draw the same for every method of a comparison, the mean over its runs."""
     shares = np.linspace(1, 100, 100)
     with fonts():
@@ -150,6 +153,13 @@ def coverage_by_method(rows: Sequence[Row], path: Path) -> None:
         for (i, (method, last)), height in zip(ends.items(), heights, strict=True):
             _name(axes, method, i, (100.0, last), height)
         _save(figure, path)
+
+
+def png(draw: Callable[[T, Target], None], drawn: T) -> bytes:
+    """One of these pictures as the content of a file."""
+    file = BytesIO()
+    draw(drawn, file)
+    return file.getvalue()
 
 
 # --- parts -----------------------------------------------------------------------------------------------------------
@@ -257,7 +267,7 @@ def _count(axes: Axes, matrix: Floats, shares: Floats) -> None:
             axes.text(x, y, f"{count:.0f}", ha="center", va="center", color=ink, fontsize=7)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def _save(figure: Figure, path: Target) -> None:
     # No clipped label, however long: the picture grows around what is drawn.
     figure.savefig(path, format="png", bbox_inches="tight", pad_inches=0.1)
 

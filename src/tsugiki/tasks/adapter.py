@@ -25,6 +25,7 @@ from tsugiki.data.texts import clip, pair
 from tsugiki.errors import PackageError
 from tsugiki.manifest import Manifest
 from tsugiki.report.card import card
+from tsugiki.report.html import adapter_part
 from tsugiki.spec import parse
 from tsugiki.tasks.task import task_of
 
@@ -97,6 +98,16 @@ class Adapter:
         package = load_package(Path(folder))
         if "labels" not in package.manifest.task:
             raise PackageError("package.no_labels", package=package.manifest.name, folder=folder)
+        return cls.on_base(package, base, precision)
+
+    @classmethod
+    def on_base(cls, package: Package, base: Base | str | None = None, precision: Precision = "auto") -> "Adapter":
+        """Load the layers of the base that a package needs.
+
+        Raises:
+            MissingError: the base is not there.
+            PackageError: the package belongs to another base.
+        """
         exit = package.manifest.placement.exit
         if exit and not isinstance(base, Base):
             base = load_base(base or package.manifest.base.name, precision=precision, exit=exit)
@@ -160,6 +171,10 @@ class Adapter:
         place = Path(folder)
         named = self.manifest if self.manifest.name else self.manifest.model_copy(update={"name": place.resolve().name})
         save_package(place, named, self.package.tensors, card)
+
+    def _repr_html_(self) -> str:
+        """In a notebook: what the adapter is, on which base, and how good."""
+        return adapter_part(self.manifest)
 
     def close(self) -> None:
         """Take the modules off the base."""

@@ -12,7 +12,7 @@ from tsugiki.adapt.statistics import statistics_of
 from tsugiki.base.model import Base
 from tsugiki.data.rows import Rows
 from tsugiki.data.texts import NORMALISED
-from tsugiki.manifest import BaseFacts, DataFacts, Manifest
+from tsugiki.manifest import DataFacts, Manifest
 from tsugiki.tasks.adapter import Adapter
 from tsugiki.tasks.task import Task
 from tsugiki.train.calibration import review_of, temperature_of
@@ -77,14 +77,7 @@ class Packer:
             name=config.name or "",
             tsugiki_version=version("tsugiki"),
             task={**task.settings(), "max_length": self.max_length, "normalised": NORMALISED},
-            base=BaseFacts(
-                name=self.base.name,
-                architecture=type(self.base.model).__name__,
-                num_layers=self.base.num_layers,
-                width=self.base.width,
-                layer_digests=self.base.layer_digests,
-                tokenizer_digest=self.base.tokenizer_digest,
-            ),
+            base=self.base.facts,
             placement=candidate.placement,
             head=candidate.head,
             variant=candidate.variant,

@@ -1,7 +1,6 @@
 """`tsugiki compare`: the same rows and seeds for tsugiki and for what else one might do."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -56,26 +55,25 @@ def run(
     from rich.console import Group
     from rich.text import Text
 
-    from tsugiki.api import configure
-    from tsugiki.data.rows import read_splits
-    from tsugiki.evaluate.compare import compare
+    from tsugiki.api import compare
 
-    named: dict[str, Any] = {
-        "text": text,
-        "pair": pair,
-        "task": task,
-        "label": label,
-        "sheet": sheet,
-        "encoding": encoding,
-    }
-    given = settings_of(
+    chosen = settings_of(
         settings, force=force, merge_labels=merge_labels, no_cache=no_cache, target_precision=target_precision
     )
-    chosen = configure(base=base, config=config, settings=given, **named)
-    splits = read_splits(rows, chosen.data)
-    names = [name.strip() for name in methods.split(",") if name.strip()]
     comparison = compare(
-        splits, dataset=Path(rows).stem, methods=names, out=out, seeds=seeds, base=chosen.base, config=chosen
+        rows,
+        [name.strip() for name in methods.split(",") if name.strip()],
+        out=out,
+        seeds=seeds,
+        base=base,
+        text=text,
+        pair=pair,
+        label=label,
+        task=task,
+        sheet=sheet,
+        encoding=encoding,
+        config=config,
+        settings=chosen,
     )
     told = {"out": str(out), "page": str(out / "compare.html"), **facts(comparison)}
     return Answer(told, Group(comparison.table(), Text(say("cli.compare.page", path=told["page"]))))

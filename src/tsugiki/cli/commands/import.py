@@ -11,7 +11,7 @@ from tsugiki.cli.answer import Answer
 from tsugiki.cli.options import BaseOption, OutOption
 from tsugiki.errors import ConfigError, MissingError, PackageError, place_of
 from tsugiki.i18n import text as say
-from tsugiki.manifest import BaseFacts, DataFacts, HeadFacts, Manifest, ModuleFacts, Placement
+from tsugiki.manifest import HeadFacts, Manifest
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -80,30 +80,16 @@ def _head(folder: Path) -> tuple[dict[str, Any], "dict[str, Tensor]"]:
 
 
 def _manifest(name: str, base: "Base", grafts: "list[Graft]", head: dict[str, Any]) -> Manifest:
-    from importlib.metadata import version
-
+    from tsugiki.adapt.modules import modules_only
     from tsugiki.base.tokens import MAX_LENGTH
 
-    states = tuple(head.get("states", ()))
-    classify = {"kind": "classify", "labels": head.get("labels"), "max_length": min(MAX_LENGTH, base.max_length)}
-    modules = tuple(ModuleFacts(layer=g.layer, site=g.site, form=g.form.model_dump(mode="json")) for g in grafts)
-    top = max([*states, *(g.layer + 1 for g in grafts)]) if states else base.num_layers
-    return Manifest(
-        name=name,
-        tsugiki_version=version("tsugiki"),
-        task=classify if head else {"kind": "imported"},
-        base=BaseFacts(
-            name=base.name,
-            architecture=type(base.model).__name__,
-            num_layers=base.num_layers,
-            width=base.width,
-            layer_digests=base.layer_digests,
-            tokenizer_digest=base.tokenizer_digest,
-        ),
-        placement=Placement(boundary=min(g.layer for g in grafts), exit=top, modules=modules),
-        head=HeadFacts(states=states, reader=head["reader"]) if head else HeadFacts(),
-        variant="imported",
-        training={},
-        data=DataFacts(rows_digest="", num_train=0, num_validation=0, class_counts={}),
-        metrics={},
+    manifest = modules_only(name, base, grafts, "imported")
+    if not head:
+        return manifest
+    states = tuple(head["states"])
+    top = max([*states, *(g.layer + 1 for g in grafts)])
+    task = {"kind": "classify", "labels": head["labels"], "max_length": min(MAX_LENGTH, base.max_length)}
+    placement = manifest.placement.model_copy(update={"exit": top})
+    return manifest.model_copy(
+        update={"task": task, "placement": placement, "head": HeadFacts(states=states, reader=head["reader"])}
     )

@@ -8,6 +8,7 @@ from tsugiki.cli.options import AdapterArgument
 from tsugiki.errors import MissingError
 from tsugiki.i18n import text as say
 from tsugiki.manifest import Manifest
+from tsugiki.report.facts import facts
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -29,8 +30,8 @@ def run(folder: AdapterArgument) -> Answer:
         raise MissingError("package.no_manifest", path=path)
     manifest = Manifest.from_bytes(path.read_bytes(), path=path)
     num_bytes = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
-    facts = {"digest": manifest.digest(), "num_bytes": num_bytes, **manifest.model_dump(mode="json")}
-    return Answer(facts, _page(manifest, num_bytes))
+    told = {"digest": manifest.digest(), "num_bytes": num_bytes, **manifest.model_dump(mode="json")}
+    return Answer(told, _page(manifest, num_bytes))
 
 
 def _page(m: Manifest, num_bytes: int) -> "RenderableType":
@@ -38,29 +39,10 @@ def _page(m: Manifest, num_bytes: int) -> "RenderableType":
     from rich.table import Table
     from rich.text import Text
 
-    facts = Table.grid(padding=(0, 2))
-    for name, value in _facts(m, num_bytes).items():
-        facts.add_row(Text(say(f"cli.fact.{name}"), style="cyan"), Text(value))
+    size = {"name": m.name, "digest": f"sha256:{m.digest()}", "size": f"{num_bytes / 1e6:,.2f} MB"}
+    lines = Table.grid(padding=(0, 2))
+    for name, value in (size | facts(m)).items():
+        lines.add_row(Text(say(f"cli.fact.{name}"), style="cyan"), Text(value))
     tried = candidates(m.candidates, m.variant)
     classes = table(say("cli.column.label"), say("cli.column.training_rows"), rows=sorted(m.data.class_counts.items()))
-    return Group(facts, *([tried] if m.candidates else []), *([classes] if m.data.class_counts else []))
-
-
-def _facts(m: Manifest, num_bytes: int) -> dict[str, str]:
-    base, where = m.base, m.placement
-    modules = ", ".join(f"{module.layer}.{module.site} ({module.form.get('kind')})" for module in where.modules)
-    return {
-        "name": m.name,
-        "digest": f"sha256:{m.digest()}",
-        "size": f"{num_bytes / 1e6:,.2f} MB",
-        "task": str(m.task.get("kind")),
-        "base": f"{base.name} ({base.architecture}, {base.num_layers} x {base.width})",
-        "variant": m.variant,
-        "layers": say("cli.inspect.layers", exit=where.exit, num_layers=base.num_layers),
-        "modules": modules or "-",
-        "rows": f"{m.data.num_train:,} + {m.data.num_validation:,}",
-        "metrics": ", ".join(f"{name} {number:,.4g}" for name, number in sorted(m.metrics.items())) or "-",
-        "licence": m.licence or "-",
-        "terms": m.usage_terms or "-",
-        "version": m.tsugiki_version,
-    }
+    return Group(lines, *([tried] if m.candidates else []), *([classes] if m.data.class_counts else []))
