@@ -100,15 +100,17 @@ class _EvaluatingRoom(ModuleType):
         *,
         split: str = "test",
         text: "str | Sequence[str] | None" = None,
+        pair: str | None = None,
         label: str | None = None,
         sheet: str | None = None,
         encoding: str | None = None,
+        merge_labels: bool = False,
         target_precision: float | None = None,
     ) -> "Evaluation":
         """Say how good answers are; `tsugiki.api.evaluate` says what the arguments are."""
-        named = {"text": text, "label": label, "sheet": sheet, "encoding": encoding}
+        named = {"text": text, "pair": pair, "label": label, "sheet": sheet, "encoding": encoding}
         evaluation: Evaluation = import_module("tsugiki.api").evaluate(
-            adapter, rows, split=split, target_precision=target_precision, **named
+            adapter, rows, split=split, merge_labels=merge_labels, target_precision=target_precision, **named
         )
         return evaluation
 
