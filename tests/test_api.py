@@ -149,7 +149,7 @@ def test_rows_are_evaluated_by_the_columns_of_training_unless_others_are_named(m
     seen: list[Any] = []
     monkeypatch.setattr("tsugiki.evaluate.run.evaluate", lambda *asked: seen.append(asked))
     known = Reading.of(text="Fault", label="Team")
-    adapter: Any = SimpleNamespace(reading=known, manifest=SimpleNamespace(review="review"))
+    adapter: Any = SimpleNamespace(reading=known, manifest=SimpleNamespace(review="review"), labels=("leak",))
     frames = {"train": [], "test": [{"Fault": "oil", "Team": "leak", "Who": "Mori", "text": "pump"}]}
     tsugiki.evaluate(adapter, frames, target_precision=0.9)
     tsugiki.evaluate(adapter, frames["test"], text="text", label="Who")

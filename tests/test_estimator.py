@@ -178,7 +178,7 @@ def test_a_search_goes_over_settings_also_inside_a_pipeline(base):
 def on_base(tmp_path, monkeypatch):
     """A classifier whose answers need its base: on these rows the words alone would win."""
     monkeypatch.setattr("tsugiki.train.run._ENOUGH", 2.0)
-    monkeypatch.setattr("tsugiki.train.run.best_of", lambda tried, _: next(c for c in tried if c.variant == "head"))
+    monkeypatch.setattr("tsugiki.train.run.best_of", lambda tried, *_: next(c for c in tried if c.variant == "head"))
     found = TsugikiClassifier(tiny_base_folder(tmp_path / "base"), settings=HEAD).fit(TEXTS, ANSWERS)
     assert found.adapter_.base is not None
     return found

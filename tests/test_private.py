@@ -11,7 +11,7 @@ import pytest
 
 from tests.cli.conftest import tsugiki  # noqa: F401 (a fixture)
 from tests.support.bases import tiny_base_folder
-from tests.support.runs import SETTINGS, easy_rows, easy_splits, quick_options
+from tests.support.runs import SETTINGS, TASK, easy_rows, easy_splits, quick_options
 from tsugiki.evaluate import worker
 from tsugiki.evaluate.method import Job
 from tsugiki.home import home
@@ -167,7 +167,7 @@ def test_the_log_of_a_comparison_says_where_a_fault_was_and_quotes_no_row(tmp_pa
     rows = easy_rows(12)
     texts = type(rows)(tuple(f"{text} {MARK}" for text in rows.texts), rows.labels)
     facts = {"dataset": "d", "method": {}, "train": texts, "validation": texts, "test": texts}
-    job = Job(**facts, labels=("jam", "loud", "wet"), base=str(base))
+    job = Job(**facts, task=TASK, base=str(base))
     with capfd.disabled():
         assert worker._apart(stumble, job, tmp_path, tmp_path) == 1
     log = (tmp_path / worker.LOG).read_text()

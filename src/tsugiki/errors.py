@@ -98,9 +98,12 @@ class SpaceError(TsugikiError, OSError):
 
 
 def reason_of(error: OSError) -> str:
-    """Why the system refused: in the language in force, or in the system's words where the catalogue has none."""
+    """Why the system refused: in the language in force, or in the system's words where the catalogue has none.
+
+    What is no refusal of the system has words of whoever raised it, which may quote a row: its kind is told.
+    """
     key = f"system.{errno.errorcode.get(error.errno or 0, '').lower()}"
-    return i18n.text(key) if key in i18n.catalogue(i18n.FALLBACK) else error.strerror or str(error)
+    return i18n.text(key) if key in i18n.catalogue(i18n.FALLBACK) else error.strerror or type(error).__name__
 
 
 def place_of(error: Exception) -> str:

@@ -186,7 +186,7 @@ def test_a_model_that_is_only_an_api_is_refused(name):
     "name",
     [
         *("openai/gpt-oss-20b", "openai-community/gpt2", "google/gemma-3-1b-pt", "EleutherAI/gpt-neox-20b", "gpt2"),
-        *("o1labs/small", "claude-fans/tiny-llama", "sentence-transformers/all-MiniLM-L6-v2"),
+        *("o1labs/small", "claude-fans/tiny-llama", "sentence-transformers/all-MiniLM-L12-v2"),
     ],
 )
 def test_a_name_that_only_looks_like_an_api_is_sought_on_the_hub(name, monkeypatch):

@@ -98,7 +98,7 @@ def test_no_token_gets_past_the_edge(capsys, monkeypatch, error, as_json):
 
     edge.guard(run, as_json=as_json)
     shown = "".join(capsys.readouterr())
-    assert "Traceback" in shown and "***" in shown
+    assert "in run" in shown and "***" in shown
     assert SECRET not in shown and "grafter" not in shown
 
 
@@ -115,7 +115,7 @@ def test_what_the_system_refuses_is_said_in_the_language_in_force(capsys, monkey
 
 def test_what_only_the_system_has_words_for_is_said_in_its_words():
     assert errors.reason_of(OSError(71, "Protocol error")) == "Protocol error"
-    assert errors.reason_of(OSError("no number")) == "no number"
+    assert errors.reason_of(OSError("cannot read 'Oil on the floor'")) == "OSError"
 
 
 def test_too_little_memory_is_said(capsys):

@@ -62,5 +62,5 @@ def test_what_was_found_and_what_is_allowed_are_both_said(tsugiki, value, said):
 
 
 def test_the_choices_of_an_option_are_named(tsugiki):
-    shown = tsugiki("export", "x", "--out", "y", "--format", "onnx", "--lang", "ja").err
-    assert "--format に 'onnx' は指定できません(指定できる値: peft)。" in shown
+    shown = tsugiki("export", "x", "--out", "y", "--format", "gguf", "--lang", "ja").err
+    assert "--format に 'gguf' という形式はありません。使えるのは merged, onnx, peft です。" in shown

@@ -15,8 +15,7 @@ from tests.support.bases import tokenizer
 from tests.support.models import inputs, tiny
 from tests.support.runs import easy_rows
 from tsugiki.adapt.package import load_package
-from tsugiki.adapt.peft import export_peft
-from tsugiki.base.model import describe
+from tsugiki.export import export, format_of
 
 pytestmark = pytest.mark.interop
 
@@ -135,8 +134,9 @@ def test_trl_teaches_a_decoder_which_then_goes_to_peft(tmp_path):
 
     grafted.save(tmp_path / "billing", reader)
     plain = tiny("llama", head=True)
-    base = describe(plain, reader, name="tiny")
-    export_peft(load_package(tmp_path / "billing"), base, tmp_path / "peft")
+    plain.save_pretrained(tmp_path / "base")
+    reader.save_pretrained(tmp_path / "base")
+    export(load_package(tmp_path / "billing"), format_of("peft"), tmp_path / "peft", str(tmp_path / "base"))
     lora = PeftModel.from_pretrained(plain, str(tmp_path / "peft"))
     assert not torch.allclose(logits(lora.base_model.model), logits(tiny("llama", head=True)))
     untouched = tiny("llama", head=True)

@@ -94,7 +94,7 @@ def test_what_was_not_compared_is_left_open(rows):
 
 def test_a_part_for_a_notebook_has_tables_and_pictures_and_no_frame(rows, differences, pictures):
     part = comparison_part(rows, differences, pictures)
-    assert part.count("data:image/png;base64,") == 2
+    assert part.count("data:image/png;base64,") == 3
     assert part.count("<table") == 3
     assert not re.search(r"<html|<body|<style|<script", part)
     parser = Balance()
@@ -106,15 +106,17 @@ def test_a_part_for_a_notebook_has_tables_and_pictures_and_no_frame(rows, differ
 def test_an_evaluation_shows_classes_confusion_and_coverage():
     labels = ("leak", "<i>")
     scores = (ClassScore("leak", 0.5, 1.0, 2 / 3, 2), ClassScore("<i>", 1.0, 0.5, 2 / 3, 4))
-    found = Evaluation(0.6, 2 / 3, 6, labels, scores, ((2, 0), (2, 2)), 0.1, ((0.5, 1.0), (1.0, 0.6)))
+    curve = ((0.5, 1.0), (1.0, 0.6))
+    found = Evaluation(0.6, "accuracy", 2 / 3, 6, labels, scores, ((2, 0), (2, 2)), {}, 0.1, curve)
     part = found._repr_html_()
     assert part.count("data:image/png;base64,") == 2
     assert "<td>0.667</td><td>4</td>" in part and "2 x &lt;i&gt; was taken for leak." in part
-    assert replace(found, coverage=())._repr_html_().count("data:image/png;base64,") == 1
+    for less in (replace(found, coverage=()), replace(found, confusion=())):
+        assert less._repr_html_().count("data:image/png;base64,") == 1
 
 
 def test_an_adapter_shows_what_it_is_and_no_markup_of_its_maker():
     part = adapter_part(manifest(name="<script>", usage_terms=None))
-    for expected in ("&lt;script&gt;", "tiny (Tiny, 6 x 32)", "suffix 4/6", "validation_accuracy 0.8125", "MIT"):
+    for expected in ("&lt;script&gt;", "tiny (Tiny, 6 x 32)", "suffix 4/6", "validation_score 0.8125", "MIT"):
         assert expected in part
     assert '<td style="text-align: left">-</td>' not in part

@@ -63,7 +63,9 @@ class Evaluation:
         from tsugiki.report.html import evaluation_part
         from tsugiki.report.plots import confusion_picture, coverage_picture, png
 
-        pictures = {"report.confusion": png(confusion_picture, self)}
+        pictures = {}
+        if self.confusion:
+            pictures["report.confusion"] = png(confusion_picture, self)
         if self.coverage:
             pictures["report.coverage"] = png(coverage_picture, self)
         return evaluation_part(self, pictures)
