@@ -32,8 +32,9 @@ def base(monkeypatch):
         asked.append(name)
         return made
 
-    monkeypatch.setattr("tsugiki.base.model.load_base", load_base)
+    # First, since patching imports it, and it takes the function by name.
     monkeypatch.setattr("tsugiki.exports.peft.load_base", load_base)
+    monkeypatch.setattr("tsugiki.base.model.load_base", load_base)
     yield made
     assert asked == ["tiny"] * len(asked)
 
