@@ -114,6 +114,7 @@ def _facts(package: "Package", format: Export, files: list[str]) -> dict[str, ob
         "package": package.digest,
         "base": package.manifest.base.name,
         "labels": task.get("labels"),
+        "task": task,
         "max_length": task.get("max_length"),
         "normalised": NORMALISED,
         "files": files,

@@ -1,5 +1,6 @@
 """What holds for every task, of ours or of anybody's: learnable, answerable, judged."""
 
+import numpy
 import pytest
 import torch
 
@@ -82,6 +83,13 @@ def test_no_rows_have_no_answers(task):
     nothing = torch.zeros(0, len(LABELS))
     assert task.names(task.answers(nothing).best) == []
     assert task.fitted(nothing, task.targets([])) == task
+
+
+def test_the_lines_for_other_programs_give_the_same_answers(task, logits):
+    fitted = task.fitted(logits, task.choose(logits.roll(1, 0)))
+    known = {"numpy": numpy, "logits": logits.numpy(), "task": fitted.settings()}
+    exec("\n".join(task.elsewhere), known)
+    assert known["answers"] == fitted.names(fitted.choose(logits))
 
 
 def test_a_task_survives_its_manifest(task, logits):

@@ -1,6 +1,7 @@
 """A head of classes as two files that need no tsugiki: its tensors, and the few lines of Python that apply them."""
 
 import json
+from collections.abc import Sequence
 
 from safetensors.torch import save
 
@@ -27,7 +28,8 @@ from safetensors import safe_open
 with safe_open(Path(__file__).with_name("head.safetensors"), framework="pt") as file:
     head = {name: file.get_tensor(name) for name in file.keys()}
     facts = json.loads(file.metadata()["tsugiki"])
-labels = facts["labels"]
+task = facts["task"]
+labels = task["labels"]
 
 
 @torch.no_grad()
@@ -88,12 +90,11 @@ def head_files(package: Package, layers: str) -> dict[str, bytes]:
         return {}
     # Elsewhere nobody divides by it.
     tensors = {name: tensor / head.temperature for name, tensor in found.items()} | package.part("reader")
-    labels = package.manifest.task.get("labels")
-    facts = {"layers": layers, "states": head.states, "labels": labels, "reader": head.reader}
+    facts = {"layers": layers, "states": head.states, "task": package.manifest.task, "reader": head.reader}
     return {HEAD: save(tensors, metadata={"tsugiki": json.dumps(facts)}), LOADER: _LOAD_HEAD.encode()}
 
 
-def use_of_head(package: Package, *, model: str, tokenizer: str, imports: str) -> str:
+def use_of_head(package: Package, *, model: str, tokenizer: str, imports: str, answer: Sequence[str]) -> str:
     """The lines of Python that answer with the two files.
 
     Args:
@@ -101,12 +102,14 @@ def use_of_head(package: Package, *, model: str, tokenizer: str, imports: str) -
         model: expression of the model.
         tokenizer: place of the tokenizer.
         imports: what the expression needs.
+        answer: lines that make `answers` of `logits` and `task`.
     """
     max_length = package.manifest.task.get("max_length")
     lines = [
         "import runpy",
         "import unicodedata",
         "",
+        *(["import numpy"] if any("numpy." in line for line in answer) else []),
         imports,
         "from transformers import AutoTokenizer",
         "",
@@ -116,7 +119,8 @@ def use_of_head(package: Package, *, model: str, tokenizer: str, imports: str) -
         f"model = {model}",
         f'texts = [unicodedata.normalize("{NORMALISED}", text) for text in ["a text"]]',
         f'batch = tokenizer(texts, padding=True, truncation=True, max_length={max_length}, return_tensors="pt")',
-        'logits = head["scores"](model, **batch)',
-        'print([head["labels"][i] for i in logits.argmax(1)])',
+        'logits, task = head["scores"](model, **batch).numpy(), head["task"]',
+        *answer,
+        "print(answers)",
     ]
     return "\n".join(lines)

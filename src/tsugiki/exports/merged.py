@@ -19,6 +19,7 @@ from tsugiki.data.texts import clip
 from tsugiki.export import Export
 from tsugiki.exports._check import answers, endings, require_equal, sample_texts
 from tsugiki.exports._low_rank import require_low_rank, require_mergeable
+from tsugiki.tasks.task import task_of
 
 
 class Merged(Export):
@@ -81,7 +82,8 @@ def _runners(package: Package, base: Base) -> dict[str, str]:
     auto = "AutoModel" if base.anatomy.head is None else "AutoModelForCausalLM"
     imports, model = f"from transformers import {auto}", f'{auto}.from_pretrained("FOLDER"{options})'
     if package.part("head"):
-        return {"transformers": use_of_head(package, model=model, tokenizer="FOLDER", imports=imports)}
+        answer = task_of(package.manifest.task).elsewhere
+        return {"transformers": use_of_head(package, model=model, tokenizer="FOLDER", imports=imports, answer=answer)}
     found = {"transformers": f"{imports}\n\nmodel = {model}"}
     if base.anatomy.head is not None:
         served = json.dumps(package.manifest.name)

@@ -24,6 +24,7 @@ from tsugiki.data.texts import NORMALISED, clip
 from tsugiki.errors import ExportError, MissingError
 from tsugiki.export import Export
 from tsugiki.exports._check import answers, require_equal, sample_texts
+from tsugiki.tasks.task import task_of
 
 MODEL = "model.onnx"
 
@@ -66,7 +67,8 @@ class Onnx(Export):
         require_equal(package, base, own, _written(folder, [texts], max_length))
         # One by one too, since the graph must take any number of rows and tokens.
         require_equal(package, base, own, _written(folder, [[text] for text in texts], max_length))
-        return {"onnxruntime": _USE.format(max_length=max_length, normalised=NORMALISED)}
+        answer = "\n".join(task_of(package.manifest.task).elsewhere)
+        return {"onnxruntime": _USE.format(max_length=max_length, normalised=NORMALISED, answer=answer)}
 
 
 class _Graph(nn.Module):
@@ -156,13 +158,15 @@ import json
 import unicodedata
 from pathlib import Path
 
+import numpy
 import onnxruntime
 from transformers import AutoTokenizer
 
-labels = json.loads(Path("FOLDER/export.json").read_text(encoding="utf-8"))["labels"]
+task = json.loads(Path("FOLDER/export.json").read_text(encoding="utf-8"))["task"]
 tokenizer = AutoTokenizer.from_pretrained("FOLDER", padding_side="right")
 session = onnxruntime.InferenceSession("FOLDER/model.onnx")
 texts = [unicodedata.normalize("{normalised}", text) for text in ["a text"]]
 batch = tokenizer(texts, padding=True, truncation=True, max_length={max_length}, return_tensors="np")
 logits = session.run(["logits"], {{name: batch[name] for name in ("input_ids", "attention_mask")}})[0]
-print([labels[i] for i in logits.argmax(1)])"""
+{answer}
+print(answers)"""

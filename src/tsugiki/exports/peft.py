@@ -22,6 +22,7 @@ from tsugiki.base.suffix import layers_paths
 from tsugiki.errors import ExportError
 from tsugiki.export import Export
 from tsugiki.exports._low_rank import require_low_rank, require_mergeable
+from tsugiki.tasks.task import task_of
 
 _PREFIX = "base_model.model."
 # The ranks that vLLM's option takes.
@@ -106,7 +107,8 @@ def _runners(package: Package, base: Base, rank: int) -> dict[str, str]:
     model = f'PeftModel.from_pretrained({auto}.from_pretrained({json.dumps(place)}), "FOLDER")'
     imports = f"from peft import PeftModel\nfrom transformers import {auto}"
     if package.part("head"):
-        return {"PEFT": use_of_head(package, model=model, tokenizer=place, imports=imports)}
+        answer = task_of(package.manifest.task).elsewhere
+        return {"PEFT": use_of_head(package, model=model, tokenizer=place, imports=imports, answer=answer)}
     found = {
         "PEFT": f"{imports}\n\nmodel = {model}",
         "transformers": f'from transformers import {auto}\n\nmodel = {auto}.from_pretrained("FOLDER")',

@@ -31,7 +31,8 @@ class Answers(NamedTuple):
 class Task(Spec):
     """What answers are.
 
-    `metric` is what the mean of `match` is called.
+    `metric` is what the mean of `match` is called. `elsewhere` are the lines of Python by which a program without tsugiki
+    comes from `logits` (N, C), a numpy array, and `task`, the facts below, to `answers`.
 
     Args:
         kind: name of the task.
@@ -41,6 +42,7 @@ class Task(Spec):
     kind: str
     labels: tuple[str, ...] = Field(min_length=1)
     metric: ClassVar[str]
+    elsewhere: ClassVar[tuple[str, ...]]
 
     @property
     def number(self) -> dict[str, int]:

@@ -61,7 +61,7 @@ def _named(folder: Path) -> str:
 
 
 def _head(folder: Path) -> tuple[dict[str, Any], "dict[str, Tensor]"]:
-    """States, reader and labels of the head that an export of ours carries along, and its tensors."""
+    """States, reader and task of the head that an export of ours carries along, and its tensors."""
     from tsugiki.adapt.head_file import HEAD
     from tsugiki.adapt.package import read_tensors
 
@@ -70,13 +70,13 @@ def _head(folder: Path) -> tuple[dict[str, Any], "dict[str, Tensor]"]:
     header, tensors = read_tensors(folder / HEAD)
     try:
         facts = dict(json.loads(header["__metadata__"]["tsugiki"]))
-        labels, states = list(facts["labels"]), [int(state) for state in facts["states"]]
+        task, states = dict(facts["task"]), [int(state) for state in facts["states"]]
         reader = dict(facts.get("reader", {"kind": "mean"}))
     except (KeyError, TypeError, ValueError) as error:
         raise PackageError("package.not_json", path=folder / HEAD, reason=place_of(error)) from None
     parts = {name: "head" if name in ("weight", "bias") else "reader" for name in tensors}
     named = {f"{parts[name]}.{name}": tensor for name, tensor in tensors.items()}
-    return {"labels": labels, "states": states, "reader": reader}, named
+    return {"task": task, "states": states, "reader": reader}, named
 
 
 def _manifest(name: str, base: "Base", grafts: "list[Graft]", head: dict[str, Any]) -> Manifest:
@@ -88,7 +88,7 @@ def _manifest(name: str, base: "Base", grafts: "list[Graft]", head: dict[str, An
         return manifest
     states = tuple(head["states"])
     top = max([*states, *(g.layer + 1 for g in grafts)])
-    task = {"kind": "classify", "labels": head["labels"], "max_length": min(MAX_LENGTH, base.max_length)}
+    task = {**head["task"], "max_length": min(MAX_LENGTH, base.max_length)}
     placement = manifest.placement.model_copy(update={"exit": top})
     return manifest.model_copy(
         update={"task": task, "placement": placement, "head": HeadFacts(states=states, reader=head["reader"])}

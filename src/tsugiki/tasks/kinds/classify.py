@@ -15,6 +15,7 @@ class Classify(Task):
 
     kind: Literal["classify"] = "classify"
     metric: ClassVar[str] = "accuracy"
+    elsewhere: ClassVar[tuple[str, ...]] = ('answers = [task["labels"][i] for i in logits.argmax(1)]',)
 
     def targets(self, labels: Sequence[str]) -> Tensor:
         """Places of labels."""

@@ -20,6 +20,11 @@ class Grade(Classify):
 
     kind: Literal["grade"] = "grade"  # type: ignore[assignment]
     metric: ClassVar[str] = "closeness"
+    elsewhere: ClassVar[tuple[str, ...]] = (
+        "shares = numpy.exp(logits - logits.max(1, keepdims=True))",
+        "reached = (shares / shares.sum(1, keepdims=True)).cumsum(1)",
+        'answers = [task["labels"][i] for i in (reached < 0.5 - 1e-6).sum(1).clip(max=len(task["labels"]) - 1)]',
+    )
 
     @classmethod
     def of(cls, labels: Sequence[str], grades: Sequence[str]) -> Self:

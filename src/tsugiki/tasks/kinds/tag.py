@@ -29,6 +29,11 @@ class Tag(Task):
     kind: Literal["tag"] = "tag"
     thresholds: tuple[float, ...] = ()
     metric: ClassVar[str] = "row_f1"
+    elsewhere: ClassVar[tuple[str, ...]] = (
+        'thresholds = numpy.array(task["thresholds"] or [0.5] * len(task["labels"]))',
+        "reached = logits >= numpy.log(thresholds / (1 - thresholds))",
+        'answers = [";".join(label for label, is_one in zip(task["labels"], row) if is_one) for row in reached]',
+    )
 
     @model_validator(mode="after")
     def _one_each(self) -> "Tag":
