@@ -119,7 +119,7 @@ def use_of_head(package: Package, *, model: str, tokenizer: str, imports: str, a
         f"model = {model}",
         f'texts = [unicodedata.normalize("{NORMALISED}", text) for text in ["a text"]]',
         f'batch = tokenizer(texts, padding=True, truncation=True, max_length={max_length}, return_tensors="pt")',
-        'logits, task = head["scores"](model, **batch).numpy(), head["task"]',
+        'logits, task = head["scores"](model, **batch).cpu().numpy(), head["task"]',
         *answer,
         "print(answers)",
     ]

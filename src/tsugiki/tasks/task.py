@@ -31,8 +31,8 @@ class Answers(NamedTuple):
 class Task(Spec):
     """What answers are.
 
-    `metric` is what the mean of `match` is called. `elsewhere` are the lines of Python by which a program without tsugiki
-    comes from `logits` (N, C), a numpy array, and `task`, the facts below, to `answers`.
+    `metric` is what the mean of `match` is called. `elsewhere` are the lines of Python by which a program without
+    tsugiki comes from `logits` (N, C), an array of numpy's, and `task`, the facts below, to `answers`.
 
     Args:
         kind: name of the task.
