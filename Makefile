@@ -49,4 +49,4 @@ lock: ## resolve the ranges of pyproject.toml anew
 clean: ## remove all that the targets made
 	rm -rf .venv build dist src/*.egg-info
 	rm -rf .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
-	find src tests tools docs -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests tools docs benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

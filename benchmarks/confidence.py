@@ -43,7 +43,7 @@ def answers(name: str, data: Path) -> dict[str, np.ndarray[Any, Any]]:
 def main() -> None:
     """Measure and write a row for each set and wanted precision."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path(os.environ.get("TSUGIKI_DATA", "../shared/data")))
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("TSUGIKI_DATA", "data")))
     parser.add_argument("--sets", nargs="*", default=[*FOLDED, *WHOLE])
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()

@@ -76,7 +76,7 @@ def in_turns(answers: Sequence[Answer], texts: Sequence[str]) -> tuple[list[list
 def main() -> None:
     """Train, export, measure and write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path(os.environ.get("TSUGIKI_DATA", "../shared/data")))
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("TSUGIKI_DATA", "data")))
     parser.add_argument("--set", default="failure_mode")
     parser.add_argument("--rows", type=int, help="test rows and training rows at most; a trial")
     parser.add_argument("--out", type=Path, required=True)

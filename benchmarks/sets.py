@@ -66,7 +66,7 @@ def _at_most(rows: Rows | None, number: int | None) -> Rows | None:
 def main() -> None:
     """Run what is missing and write the results of each set."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=Path(os.environ.get("TSUGIKI_DATA", "../shared/data")))
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("TSUGIKI_DATA", "data")))
     parser.add_argument("--sets", nargs="*", default=[*FOLDED, *WHOLE])
     parser.add_argument("--methods", nargs="*", default=list(METHODS))
     options = parser.parse_args()

@@ -7,7 +7,6 @@ import inspect
 import re
 from collections.abc import Callable, Iterator
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, get_args
 
@@ -68,18 +67,12 @@ def errors() -> Iterator[str]:
 def configuration() -> Iterator[str]:
     """Every setting, its type, default and meaning."""
     yield "# Configuration\n"
-    if find_spec("tsugiki.train.config") is None:
-        yield "There are no settings yet."
-        return
     yield from _settings(import_module("tsugiki.train.config").Config, "")
 
 
 def cli() -> Iterator[str]:
     """Every command with its arguments."""
     yield "# Command line\n"
-    if find_spec("tsugiki.cli.main") is None:
-        yield "There are no commands yet."
-        return
     from typer.main import get_command
 
     yield from _command(get_command(import_module("tsugiki.cli.main").app), None, "tsugiki")

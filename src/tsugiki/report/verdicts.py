@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from tsugiki.i18n import text
-from tsugiki.report.tables import Row, Summary, interval, number, percent, signed, summaries
+from tsugiki.report.tables import Row, Summary, interval, metric_name, number, percent, signed, summaries
 
 SIMPLE = ("probe-all", "tfidf")
 """The two that train nothing inside the base and are measured against; `probe-last` reads less than `probe-all`."""
@@ -13,7 +13,8 @@ def verdicts(rows: Sequence[Row], differences: Sequence[Row]) -> Iterator[str]:
     """What a comparison comes to: which is best, what ours costs, whether something simpler is enough."""
     groups = {group.method: group for group in summaries(rows)}
     best = max(groups.values(), key=lambda group: group["score"])
-    yield text("compare.best", method=best.method, score=percent(best["score"]), seeds=best.num_seeds)
+    metric = metric_name(rows[0].get("metric", "accuracy"))
+    yield text("compare.best", method=best.method, metric=metric, score=percent(best["score"]), seeds=best.num_seeds)
     if "tsugiki" in groups:
         yield from _ours(groups["tsugiki"], groups.get("full"), differences)
     yield _simple(groups, differences)

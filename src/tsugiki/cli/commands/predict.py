@@ -42,12 +42,14 @@ def run(
     `--text` and `--pair` name columns where there is a file.
 
     Raises:
-        ConfigError: there is nothing to answer, or no file to put beside.
+        ConfigError: there is nothing to answer, no file to put beside, or lines that cannot be pairs.
     """
     if file is None and text is None:
         raise ConfigError("cli.nothing_to_answer")
     if out is not None and file in (None, "-"):
         raise ConfigError("cli.out_without_file")
+    if pair is not None and file == "-":
+        raise ConfigError("cli.pair_of_lines")
     from tsugiki.api import load
     from tsugiki.data.answers import format_of
 
@@ -73,8 +75,9 @@ def _rows(adapter: "Adapter", file: str, reading: Reading) -> tuple["Table", lis
     from tsugiki.data.rows import read_table, unlabelled
 
     table = read_table(file, None, reading)
-    chosen = reading if reading.text else adapter.reading.fitting(table.columns)
-    return table, list(unlabelled(table, Reading(text=chosen.text, pair=chosen.pair)).texts)
+    known = adapter.reading.fitting(table.columns)
+    chosen = {"text": reading.text or known.text, "pair": reading.pair or known.pair}
+    return table, list(unlabelled(table, Reading(**chosen)).texts)
 
 
 def _written(adapter: "Adapter", table: "Table", texts: list[str], out: Path, precision: float | None) -> Answer:

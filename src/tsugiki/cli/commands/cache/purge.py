@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from tsugiki.cli.answer import Answer
-from tsugiki.cli.options import EncodingOption, SheetOption, TextOption
+from tsugiki.cli.options import EncodingOption, PairOption, SheetOption, TextOption
 from tsugiki.errors import ConfigError
 from tsugiki.i18n import text as say
 from tsugiki.i18n import warn
@@ -23,6 +23,7 @@ def run(
     rows: Annotated[str | None, typer.Option("--rows", metavar="FILE")] = None,
     yes: Annotated[bool, typer.Option("--yes")] = False,
     text: TextOption = None,
+    pair: PairOption = None,
     sheet: SheetOption = None,
     encoding: EncodingOption = None,
 ) -> Answer:
@@ -40,7 +41,7 @@ def run(
     answer = (
         _everything(root, yes)
         if rows is None
-        else _some(root, rows, Reading.of(text=text, sheet=sheet, encoding=encoding))
+        else _some(root, rows, Reading.of(text=text, pair=pair, sheet=sheet, encoding=encoding))
     )
     if writers := num_writers(root):
         warn("cache.being_written", count=writers)

@@ -7,7 +7,15 @@ import typer
 
 from tsugiki import i18n
 from tsugiki.cli.answer import Answer, table
-from tsugiki.cli.options import EncodingOption, LabelOption, RowsArgument, SheetOption, TextOption
+from tsugiki.cli.options import (
+    EncodingOption,
+    LabelOption,
+    PairOption,
+    RowsArgument,
+    SheetOption,
+    TaskOption,
+    TextOption,
+)
 from tsugiki.i18n import text as say
 
 if TYPE_CHECKING:
@@ -27,7 +35,9 @@ Texts = Mapping["Place", str]
 def run(
     rows: RowsArgument,
     text: TextOption = None,
+    pair: PairOption = None,
     label: LabelOption = None,
+    task: TaskOption = None,
     sheet: SheetOption = None,
     encoding: EncodingOption = None,
     show: Annotated[bool, typer.Option("--show")] = False,
@@ -36,7 +46,7 @@ def run(
     from tsugiki.data.inspection import inspect, see
     from tsugiki.data.reading import Reading
 
-    seen = see(rows, Reading.of(text=text, label=label, sheet=sheet, encoding=encoding))
+    seen = see(rows, Reading.of(text=text, pair=pair, label=label, task=task, sheet=sheet, encoding=encoding))
     found = inspect(seen)
     texts: Texts = dict(zip(seen.places, seen.texts, strict=True)) if show else {}
     facts = {
