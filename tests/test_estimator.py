@@ -251,3 +251,16 @@ def tiny_built_in(request, base, monkeypatch):
 @parametrize_with_checks([Told(settings=HEAD)], expected_failed_checks=lambda _: REFUSED)
 def test_it_passes_what_scikit_learn_asks_of_estimators(estimator, check):
     check(estimator)
+
+
+# --- tasks
+
+
+def test_a_semicolon_in_a_class_is_part_of_its_name(base):
+    fitted = TsugikiClassifier(base, settings=HEAD).fit(TEXTS, [f"{answer}; sure" for answer in ANSWERS])
+    assert set(fitted.predict(TEXTS)) <= {f"{answer}; sure" for answer in ANSWERS}
+
+
+def test_several_labels_are_refused(base):
+    with pytest.raises(ConfigError):
+        TsugikiClassifier(base, settings={**HEAD, "data.task": "tag"}).fit(TEXTS, ANSWERS)

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, c
 
 from tsugiki.api import train
 from tsugiki.data.texts import readable
-from tsugiki.errors import RowsError
+from tsugiki.errors import ConfigError, RowsError
 from tsugiki.tasks.adapter import Adapter
 
 
@@ -68,8 +68,11 @@ class TsugikiClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         check_consistent_length(texts, labels)
         encoder = LabelEncoder().fit(labels)
         names = _names(encoder.classes_)
+        settings = {"data.task": "classify", **(self.settings or {})}
+        if settings["data.task"] == "tag":
+            raise ConfigError("estimator.tags")
         rows = [(text, names[i]) for text, i in zip(texts, encoder.transform(labels), strict=True)]
-        self._adapter: Adapter | None = train(rows, base=self.base, config=self.config, settings=self.settings)
+        self._adapter: Adapter | None = train(rows, base=self.base, config=self.config, settings=settings)
         self.classes_: NDArray[Any] = encoder.classes_
         return self
 
@@ -83,14 +86,16 @@ class TsugikiClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         return self._adapter
 
     def predict(self, X: Sequence[str] | ArrayLike) -> NDArray[Any]:
-        """The most probable class of each text, (N,).
+        """The class of each text, (N,): the most probable one, or the median where classes are grades.
 
         Raises:
             NotFittedError: `fit` was not called.
             RowsError: X holds no texts in one dimension.
         """
-        probabilities = self.predict_proba(X)
-        found: NDArray[Any] = self.classes_[probabilities.argmax(axis=1)]
+        check_is_fitted(self)
+        adapter, names = self.adapter_, _names(self.classes_)
+        chosen = adapter.task.choose(torch.from_numpy(adapter.scores(_texts(X))))
+        found: NDArray[Any] = self.classes_[[names.index(label) for label in adapter.task.names(chosen)]]
         return found
 
     def predict_proba(self, X: Sequence[str] | ArrayLike) -> NDArray[np.float64]:
@@ -105,7 +110,9 @@ class TsugikiClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
         # A class whose only texts are empty is none of the adapter's, and never the answer.
         found = np.zeros((len(scores), len(self.classes_)))
         names = _names(self.classes_)
-        found[:, [names.index(label) for label in self.adapter_.labels]] = softmax(scores, axis=1)
+        # Nor is a grade that no row has one of ours.
+        known = [at for at, label in enumerate(self.adapter_.labels) if label in names]
+        found[:, [names.index(self.adapter_.labels[at]) for at in known]] = softmax(scores, axis=1)[:, known]
         return found
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:

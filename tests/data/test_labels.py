@@ -69,6 +69,16 @@ def test_a_label_of_a_list_that_holds_the_separator_is_refused_with_its_line():
     assert caught.value.code == "rows.label_separator" and "line 2" in str(caught.value)
 
 
+def test_a_wide_semicolon_in_a_label_of_a_list_is_refused_too():
+    with pytest.raises(RowsError) as caught:
+        rows_of(["故障；緊急"])
+    assert caught.value.code == "rows.label_separator"
+
+
+def test_grades_with_a_semicolon_are_no_several_labels():
+    assert not rows_of("good; new", "bad", grades=("bad", "good; new")).several
+
+
 def test_lists_are_read_from_json_parquet_and_frames(tmp_path):
     table = [{"text": "one", "label": ["a", "b"]}, {"text": "two", "label": []}]
     wanted = Rows(("one", "two"), ("a;b", ""), several=True)

@@ -8,10 +8,13 @@ import pytest
 import torch
 
 from tsugiki.base.model import load_base
+from tsugiki.data.rows import Rows
 from tsugiki.errors import ConfigError, MissingError
 from tsugiki.evaluate.finetune import own_base
 from tsugiki.evaluate.method import METHODS, Job, parse_methods
 from tsugiki.tasks.kinds.classify import Classify
+from tsugiki.tasks.kinds.grade import Grade
+from tsugiki.tasks.kinds.tag import Tag
 from tsugiki.train.config import read_config
 
 IA3 = {"peft_type": "IA3", "target_modules": ["query", "dense"], "feedforward_modules": ["dense"]}
@@ -90,6 +93,26 @@ def test_two_classes_are_probed_as_well_as_three(job):
     answers = own.task.names(own.task.choose(torch.from_numpy(logits)))
     right = [a == b for a, b in zip(own.test.labels, answers, strict=True) if a != "heat"]
     assert np.mean(right) > 0.6
+
+
+def test_a_grade_that_no_row_has_shifts_no_other(job):
+    grades = Grade(labels=("heat", "cold", "leak", "noise"))
+    own = job.model_copy(update={"task": grades})
+    logits = torch.from_numpy(method("probe_all").fit(own).predict(own.test.texts))
+    assert logits.shape == (12, 4) and (logits[:, 1] < logits[:, [0, 2, 3]].max(1).values).all()
+    answers = grades.names(logits.argmax(1))
+    assert np.mean([a == b for a, b in zip(own.test.labels, answers, strict=True)]) > 0.6
+
+
+def test_labels_that_all_rows_or_one_alone_have_are_probed(job):
+    rows = job.train.labels
+    train = Rows(job.train.texts, tuple("all;heat" if a == "heat" else "all" for a in rows), several=True)
+    own = job.model_copy(update={"task": Tag(labels=("all", "heat")), "train": train, "validation": train})
+    logits = method("probe_all").fit(own).predict(own.test.texts)
+    assert (logits[:, 0] > 5).all() and logits[:, 1].min() < 0 < logits[:, 1].max()
+    single = Rows(job.train.texts, tuple("heat" if a == "heat" else "" for a in rows), several=True)
+    own = job.model_copy(update={"task": Tag(labels=("heat",)), "train": single, "validation": single})
+    assert method("probe_all").fit(own).predict(own.test.texts).shape == (12, 1)
 
 
 def test_a_prompt_method_of_peft_is_pooled_over_the_text_alone(job):

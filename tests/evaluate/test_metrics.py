@@ -32,6 +32,14 @@ def test_rows_of_several_labels_are_counted_label_by_label():
     assert macro_f1(rows, answers) == pytest.approx((1 + 2 / 3 + 0) / 3)
 
 
+def test_one_label_alone_is_no_two_classes():
+    rows = Rows(("1", "2", "3"), ("a", "", "a"), several=True)
+    (a,) = class_scores(rows, ["a", "a", ""], ["a"])
+    assert (a.precision, a.recall, a.num_rows) == (0.5, 0.5, 2)
+    assert macro_f1(rows, ["a", "a", ""]) == 0.5
+    assert macro_f1(Rows(("1",), ("",), several=True), [""]) == 0.0
+
+
 def test_confusion_has_true_classes_down_and_answers_across():
     assert confusion(LABELS, ANSWERS, ["a", "b", "c"]).tolist() == [[2, 1, 0], [1, 1, 0], [1, 0, 0]]
 

@@ -107,6 +107,18 @@ def test_a_label_of_one_row_keeps_a_threshold_near_one_half():
     assert all(0 < t < 1 and math.isfinite(t) for t in TAG.fitted(logits, targets).thresholds)
 
 
+def test_a_label_that_validation_lacks_keeps_a_high_threshold():
+    logits = torch.logit(torch.tensor([[0.02, 0.01, 0.004], [0.01, 0.018, 0.02]]))
+    assert all(threshold > 0.5 for threshold in TAG.fitted(logits, TAG.targets(["", ""])).thresholds)
+
+
+def test_a_label_that_is_ranked_badly_is_rather_never_answered():
+    chance = torch.linspace(0.4, 0.01, 100)
+    targets = TAG.targets(["a" if i == 40 else "" for i in range(100)])
+    logits = torch.logit(chance)[:, None].expand(-1, 3)
+    assert TAG.fitted(logits, targets).thresholds[0] > 0.5
+
+
 def test_thresholds_have_to_fit_the_labels():
     with pytest.raises(ValueError, match="1 thresholds for 3 labels"):
         Tag(labels=("a", "b", "c"), thresholds=(0.5,))

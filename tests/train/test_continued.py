@@ -11,7 +11,7 @@ from tsugiki.adapt.package import load_package
 from tsugiki.api import configure, train
 from tsugiki.data.reading import Reading
 from tsugiki.data.rows import Rows, Splits
-from tsugiki.errors import ConfigError, PackageError
+from tsugiki.errors import ConfigError, PackageError, RowsError
 from tsugiki.tasks.task import task_for
 from tsugiki.train.continued import continued, settings_of, with_labels_of
 from tsugiki.train.run import train_adapter
@@ -128,6 +128,21 @@ def test_another_base_is_refused(folders, tmp_path):
     other = tiny_base_folder(tmp_path / "other", seed=3)
     with pytest.raises(PackageError):
         train(_items(SPLITS.train), parent=folders / "suffix", base=other)
+
+
+def test_nothing_goes_on_where_nothing_can_be_held_out(folders):
+    few = Splits(Rows(("oil leak", "motor noise"), ("wet", "loud")))
+    parent = load_package(folders / "suffix")
+    with pytest.raises(RowsError) as caught:
+        train_adapter(few, configure(parent=parent), parent)
+    assert caught.value.code == "train.nothing_to_go_on_by"
+
+
+def test_labels_are_spelled_as_the_parent_spells_them(folders):
+    parent = load_package(folders / "suffix")
+    wide = Splits(*(Rows(r.texts, tuple(l.upper() for l in r.labels)) for r in (SPLITS.train, SPLITS.validation)))
+    config = configure(parent=parent, settings={"data.merge_labels": True, "train.epochs": 1})
+    assert train_adapter(wide, config, parent).adapter.labels == ("jam", "loud", "wet")
 
 
 def test_no_tensor_of_the_parent_is_changed(folders):

@@ -85,12 +85,15 @@ def test_grades_are_learnt_in_their_order(base, tmp_path):
     assert found.metric == "closeness" and found.score > 0.9 and found.further["mean_error_grades"] < 0.3
 
 
-def test_pairs_are_answered_as_tuples(base, tmp_path):
+def test_pairs_are_answered_as_tuples(base, tmp_path, caplog):
     rows = easy_rows(60)
     pairs = Rows(tuple(pair(text, f"a b {i % 7}") for i, text in enumerate(rows.texts)), rows.labels)
     trained = train_adapter(split_up(pairs), quick_config(base))
+    caplog.clear()
     (answer,) = trained.adapter.predict([("oil leak pump", "a b 3")])
-    assert answer.label == "wet"
+    assert answer.label == "wet" and not caplog.records
+    trained.adapter.predict("oil leak pump")
+    assert "1 text(s) are single" in caplog.text
 
 
 @pytest.mark.parametrize("method", ["full", "probe-last", "tfidf", "tsugiki"])

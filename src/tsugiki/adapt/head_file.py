@@ -104,7 +104,6 @@ def use_of_head(package: Package, *, model: str, tokenizer: str, imports: str, a
         imports: what the expression needs.
         answer: lines that make `answers` of `logits` and `task`.
     """
-    max_length = package.manifest.task.get("max_length")
     lines = [
         "import runpy",
         "import unicodedata",
@@ -117,10 +116,30 @@ def use_of_head(package: Package, *, model: str, tokenizer: str, imports: str, a
         f'tokenizer = AutoTokenizer.from_pretrained({json.dumps(tokenizer)}, padding_side="right")',
         "tokenizer.pad_token = tokenizer.pad_token or tokenizer.eos_token",
         f"model = {model}",
-        f'texts = [unicodedata.normalize("{NORMALISED}", text) for text in ["a text"]]',
-        f'batch = tokenizer(texts, padding=True, truncation=True, max_length={max_length}, return_tensors="pt")',
+        *use_of_tokenizer(package, "pt"),
         'logits, task = head["scores"](model, **batch).cpu().numpy(), head["task"]',
         *answer,
         "print(answers)",
     ]
     return "\n".join(lines)
+
+
+def use_of_tokenizer(package: Package, tensors: str) -> list[str]:
+    """The lines of Python that make a `batch` of texts, or of pairs of texts, with `tokenizer`.
+
+    Args:
+        package: what it was trained on.
+        tensors: kind of the batch, `pt` or `np`.
+    """
+    task = package.manifest.task
+    limits = f'padding=True, truncation=True, max_length={task.get("max_length")}, return_tensors="{tensors}"'
+    if not task.get("pairs"):
+        return [
+            f'texts = [unicodedata.normalize("{NORMALISED}", text) for text in ["a text"]]',
+            f"batch = tokenizer(texts, {limits})",
+        ]
+    return [
+        'pairs = [("a text", "the text beside it")]',
+        f'firsts, seconds = ([unicodedata.normalize("{NORMALISED}", text) for text in side] for side in zip(*pairs))',
+        f"batch = tokenizer(firsts, seconds, {limits})",
+    ]

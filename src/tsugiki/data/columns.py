@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
 
-from tsugiki.data.labels import SEPARATOR, join
+from tsugiki.data.labels import SEPARATOR, holds_several, join
 from tsugiki.data.reading import Reading
 from tsugiki.data.table import Table, headings, shown
 from tsugiki.data.texts import pair as paired
@@ -130,7 +130,7 @@ def _labels(table: Table, at: int) -> tuple[list[str], bool]:
         lists = lists or several
         cells = [_cell(table, at, line, part).strip() for part in value] if several else []
         for label in cells:
-            if SEPARATOR in label:
+            if holds_several(label):
                 column = shown([table.columns[at]])
                 raise RowsError("rows.label_separator", path=table.name, line=line, column=column, found=SEPARATOR)
         found.append(join(filter(None, cells)) if several else _cell(table, at, line, value))

@@ -143,7 +143,7 @@ def labelled(tables: Mapping[str, Table], reading: Reading) -> dict[str, tuple[R
     """The rows of tables that are to be learnt from, by split, and where in its table each of them stands (0-based)."""
     found = {split: _found(table, reading) for split, table in tables.items()}
     several = reading.task == _SEVERAL
-    if reading.task is None and any(part.lists or any(map(holds_several, part.labels)) for part in found.values()):
+    if reading.task is None and not reading.grades and any(part.reads_like_several for part in found.values()):
         several = True
         i18n.notify("rows.several")
     return {split: (part.rows(several), part.at) for split, part in found.items()}
@@ -166,6 +166,11 @@ class _Found:
     texts: tuple[str, ...]
     labels: tuple[str, ...]
     lists: bool
+
+    @property
+    def reads_like_several(self) -> bool:
+        """Whether any label is a list or reads like one."""
+        return self.lists or any(map(holds_several, self.labels))
 
     def rows(self, several: bool) -> Rows:
         """Rows that all have a label, unless they may have none."""

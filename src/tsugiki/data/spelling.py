@@ -35,15 +35,16 @@ def usual_spellings(labels: Iterable[str], known: Sequence[str] = ()) -> dict[st
     return {label: usual[folded(label)] for label in counts if label not in known and label != usual[folded(label)]}
 
 
-def spellings_of(splits: Splits) -> dict[str, str]:
+def spellings_of(splits: Splits, known: Sequence[str] = ()) -> dict[str, str]:
     """The same for the labels of all splits."""
     parts = (splits.train, splits.validation, splits.test)
-    return usual_spellings(label for rows in parts if rows is not None for label in rows.each_label)
+    labels = (label for rows in parts if rows is not None for label in rows.each_label)
+    return usual_spellings(labels, known)
 
 
-def merged(splits: Splits) -> Splits:
-    """Rows with the usual spelling of every label; what was changed is said."""
-    usual = spellings_of(splits)
+def merged(splits: Splits, known: Sequence[str] = ()) -> Splits:
+    """Rows with the usual spelling of every label, or that of the known ones; what was changed is said."""
+    usual = spellings_of(splits, known)
     parts = {"train": splits.train, "validation": splits.validation, "test": splits.test}
     return Splits(**{name: rows and respelled(rows, usual) for name, rows in parts.items()})
 

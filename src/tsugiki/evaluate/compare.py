@@ -199,7 +199,7 @@ class _Run:
 
 def _job(splits: Splits, dataset: str, config: Config) -> Job:
     """What all jobs have in common."""
-    splits = merged(splits) if config.data.merge_labels else splits
+    splits = merged(splits, config.data.grades) if config.data.merge_labels else splits
     require_learnable(splits)
     for finding in check(splits):
         warn(finding.code, **finding.facts)
@@ -263,7 +263,8 @@ class _Bench:
             shutil.rmtree(out, ignore_errors=True)
             self._work(name, job, out)
         self.progress.advance(task)
-        answers = [json.loads(line) for line in (out / PREDICTIONS).read_text(encoding="utf-8").splitlines()]
+        lines = (out / PREDICTIONS).read_text(encoding="utf-8").rstrip("\n").split("\n")
+        answers = [json.loads(line) for line in lines]
         labels, found = ([answer[name] for answer in answers] for name in ("label", "prediction"))
         right = job.task.agreement(labels, found).numpy()
         return _Run(read_results(out / RESULTS), right)

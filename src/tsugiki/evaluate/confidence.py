@@ -74,8 +74,9 @@ def confidence_of(
 
 
 def _automatic(review: Review, wanted: float | None, stated: Tensor, right: Tensor) -> Automatic:
+    wanted = review.wanted if wanted is None else wanted
     threshold = review.rule(wanted).threshold
     used = stated >= torch.tensor(threshold - _ROUNDING)
     precision = float(right[used].double().mean()) if used.any() else math.nan
     interval = share_interval(int(right[used].sum()), int(used.sum()))
-    return Automatic(wanted or review.wanted, threshold, float(used.double().mean()), precision, *interval)
+    return Automatic(wanted, threshold, float(used.double().mean()), precision, *interval)

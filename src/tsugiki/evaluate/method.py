@@ -22,6 +22,7 @@ from tsugiki.errors import ConfigError, MissingError, place_of
 from tsugiki.family import Family
 from tsugiki.spec import Spec
 from tsugiki.tasks.task import Task, task_of
+from tsugiki.train.calibration import temperature_of
 
 EPOCHS = 5
 """Passes of methods but ours, where nothing else is said."""
@@ -90,7 +91,9 @@ class Job(Spec):
     def validation_score(self, predict: Predict) -> float:
         """Score on validation (0..1)."""
         logits = torch.from_numpy(predict(self.validation.texts))
-        return self.task.measure(logits, self.task.targets(self.validation.labels or ()))[0]
+        targets = self.task.targets(self.validation.labels or ())
+        # Margins are of no scale, and the median of grades depends on it.
+        return self.task.measure(logits / temperature_of(self.task, logits, targets), targets)[0]
 
     def facts(self) -> dict[str, Any]:
         """The job for people: digests and numbers in the place of rows."""

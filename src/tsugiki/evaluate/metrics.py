@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
-from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from sklearn.preprocessing import MultiLabelBinarizer
 
 from tsugiki.data.labels import split
@@ -56,8 +56,8 @@ class Interval(NamedTuple):
 
 def macro_f1(rows: Rows, answers: Sequence[str]) -> float:
     """Mean F1 over all classes that have a row or an answer (0..1); a class that is never answered brings 0."""
-    truth, found = _comparable(rows, answers, sorted({*rows.classes, *replace(rows, labels=tuple(answers)).classes}))
-    return float(f1_score(truth, found, average="macro", zero_division=0.0))
+    classes = sorted({*rows.classes, *replace(rows, labels=tuple(answers)).classes})
+    return float(np.mean([score.f1 for score in class_scores(rows, answers, classes)])) if classes else 0.0
 
 
 def class_scores(rows: Rows, answers: Sequence[str], classes: Sequence[str]) -> list[ClassScore]:
@@ -75,7 +75,8 @@ def _comparable(rows: Rows, answers: Sequence[str], classes: Sequence[str]) -> t
     """Labels and answers as sklearn compares them: as they are, or as indicators where rows have several."""
     if not rows.several:
         return rows.labels, answers
-    indicator = MultiLabelBinarizer(classes=list(classes)).fit([classes])
+    # A column that nobody asks for: one alone would be taken for two classes.
+    indicator = MultiLabelBinarizer(classes=[*classes, ""]).fit([classes])
     return indicator.transform(rows.labels_by_row), indicator.transform([split(answer) for answer in answers])
 
 

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1)
 
 _FILE = "probe.safetensors"
 _MAX_STEPS = 200
+# A logit beyond doubt.
+_SURE = 10.0
 
 
 def fit_probe(job: Job, base: Base, states: Sequence[int]) -> Outcome:
@@ -44,7 +47,7 @@ def fit_probe(job: Job, base: Base, states: Sequence[int]) -> Outcome:
     mean, scale = features.mean(axis=0), features.std(axis=0) + 1e-6
     features = (features - mean) / scale
     cache_s = clock.seconds
-    machines = _machines(job, features.shape[1])
+    machines = _machines(job)
     curve: list[tuple[float, float]] = []
     best: tuple[float, Tensor, Tensor] | None = None
     with clock.paused():
@@ -52,9 +55,9 @@ def fit_probe(job: Job, base: Base, states: Sequence[int]) -> Outcome:
     for strength in STRENGTHS:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # a fit that stopped early is judged by its score too
-            for machine, wanted in machines:
-                machine.set_params(C=strength).fit(features, wanted)
-        weight, bias = _folded([machine for machine, _ in machines], mean, scale)
+            for machine in machines:
+                machine.fit(features, strength)
+        weight, bias = _folded(machines, len(job.labels), mean, scale)
         seconds = clock.seconds
         with clock.paused():
             score = job.validation_score(lambda _, w=weight, b=bias: functional.linear(held, w, b).numpy())  # type: ignore[misc]
@@ -92,33 +95,56 @@ def pooled(base: Base, texts: Sequence[str], states: Sequence[int], max_length: 
     return out
 
 
-class _Same:
-    """Stands for a machine where all rows are alike, and so says nothing."""
+@dataclass(frozen=True)
+class _Machine:
+    """A logistic regression for some of the labels.
 
-    def __init__(self, num_features: int) -> None:
-        self.coef_, self.intercept_ = np.zeros((1, num_features)), np.zeros(1)
+    Args:
+        machine: of sklearn; None where all rows are alike, and nothing can be learnt.
+        wanted: what it is to learn, (N,).
+        places: of the labels that it scores: one for each of its classes, or the one that a row has or has not.
+    """
 
-    def set_params(self, **_: Any) -> "_Same":
-        return self
+    machine: LogisticRegression | None
+    wanted: NDArray[Any]
+    places: NDArray[Any]
 
-    def fit(self, *_: Any) -> None:
-        pass
+    def fit(self, features: Floats, strength: float) -> None:
+        """Go on from the strength before."""
+        if self.machine is not None:
+            self.machine.set_params(C=strength).fit(features, self.wanted)
+
+    def put(self, weight: Floats, bias: Floats) -> None:
+        """Put what was learnt into weight (C, F) and bias (C,)."""
+        if self.machine is None:
+            bias[self.places] = _SURE if self.wanted[0] > 0 else -_SURE
+            return
+        found, shift = self.machine.coef_, self.machine.intercept_
+        if len(found) == 1 and len(self.places) == 2:  # with two classes sklearn keeps the second alone
+            found, shift = np.concatenate([-found, found]) / 2, np.concatenate([-shift, shift]) / 2
+        weight[self.places], bias[self.places] = found, shift
 
 
-def _machines(job: Job, num_features: int) -> list[tuple[Any, NDArray[Any]]]:
-    """Machines and what each is to learn (N,): one for all labels, or one for each where rows have any number."""
+def _machines(job: Job) -> list[_Machine]:
+    """One for all labels that rows have, or one for each where rows have any number."""
     wanted = job.targets
-    columns = [wanted.numpy()] if wanted.dim() == 1 else [*job.task.indicator(wanted).T.numpy()]
-    settings = {"max_iter": _MAX_STEPS, "warm_start": True, "random_state": job.seed}
-    return [(LogisticRegression(**settings) if len({*c}) > 1 else _Same(num_features), c) for c in columns]
+    if wanted.dim() == 1:
+        return [_machine(job, wanted.numpy(), np.unique(wanted.numpy()))]
+    columns = job.task.indicator(wanted).T.numpy()
+    return [_machine(job, column, np.array([at])) for at, column in enumerate(columns)]
 
 
-def _folded(machines: Sequence[Any], mean: Floats, scale: Floats) -> tuple[Tensor, Tensor]:
-    """Weight (C, F) and bias (C,) for features as they are."""
-    weight = np.concatenate([machine.coef_ for machine in machines])
-    bias = np.concatenate([machine.intercept_ for machine in machines])
-    if len(machines) == 1 and len(weight) == 1:  # with two classes sklearn keeps the second alone
-        weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
+def _machine(job: Job, wanted: NDArray[Any], places: NDArray[Any]) -> _Machine:
+    learns = len(np.unique(wanted)) > 1
+    machine = LogisticRegression(max_iter=_MAX_STEPS, warm_start=True, random_state=job.seed) if learns else None
+    return _Machine(machine, wanted, places)
+
+
+def _folded(machines: Sequence[_Machine], num_classes: int, mean: Floats, scale: Floats) -> tuple[Tensor, Tensor]:
+    """Weight (C, F) and bias (C,) for features as they are; a label that no row has is never answered."""
+    weight, bias = np.zeros((num_classes, len(mean))), np.full(num_classes, -_SURE)
+    for machine in machines:
+        machine.put(weight, bias)
     weight = weight / scale
     return torch.from_numpy(np.ascontiguousarray(weight)).float(), torch.from_numpy(bias - weight @ mean).float()
 

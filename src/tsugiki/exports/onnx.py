@@ -15,12 +15,13 @@ from torch import Tensor, nn
 from transformers import AutoTokenizer
 
 from tsugiki.adapt.adapted import AdaptedModel
+from tsugiki.adapt.head_file import use_of_tokenizer
 from tsugiki.adapt.merge import is_mergeable, merge
 from tsugiki.adapt.package import Package, check_base
 from tsugiki.adapt.reader import READERS
 from tsugiki.base.model import Base, load_base
 from tsugiki.base.suffix import run_states
-from tsugiki.data.texts import NORMALISED, clip
+from tsugiki.data.texts import clip
 from tsugiki.errors import ExportError, MissingError
 from tsugiki.export import Export
 from tsugiki.exports._check import answers, require_equal, sample_texts
@@ -68,7 +69,7 @@ class Onnx(Export):
         # One by one too, since the graph must take any number of rows and tokens.
         require_equal(package, base, own, _written(folder, [[text] for text in texts], max_length))
         answer = "\n".join(task_of(package.manifest.task).elsewhere)
-        return {"onnxruntime": _USE.format(max_length=max_length, normalised=NORMALISED, answer=answer)}
+        return {"onnxruntime": _USE.format(read="\n".join(use_of_tokenizer(package, "np")), answer=answer)}
 
 
 class _Graph(nn.Module):
@@ -165,8 +166,7 @@ from transformers import AutoTokenizer
 task = json.loads(Path("FOLDER/export.json").read_text(encoding="utf-8"))["task"]
 tokenizer = AutoTokenizer.from_pretrained("FOLDER", padding_side="right")
 session = onnxruntime.InferenceSession("FOLDER/model.onnx")
-texts = [unicodedata.normalize("{normalised}", text) for text in ["a text"]]
-batch = tokenizer(texts, padding=True, truncation=True, max_length={max_length}, return_tensors="np")
+{read}
 logits = session.run(["logits"], {{name: batch[name] for name in ("input_ids", "attention_mask")}})[0]
 {answer}
 print(answers)"""

@@ -21,8 +21,9 @@ from tsugiki.base.tokens import encode, pad
 from tsugiki.data.batches import length_batches
 from tsugiki.data.lexicon import Lexicon, LexiconSpec
 from tsugiki.data.reading import Reading
-from tsugiki.data.texts import clip, pair
+from tsugiki.data.texts import PAIR, clip, pair
 from tsugiki.errors import PackageError
+from tsugiki.i18n import warn
 from tsugiki.manifest import Manifest
 from tsugiki.report.card import card
 from tsugiki.report.html import adapter_part
@@ -121,7 +122,7 @@ class Adapter:
     @property
     def reading(self) -> Reading:
         """How the rows it was trained on were read."""
-        found = self.manifest.training.get("data", {})
+        found = {"task": self.task.kind} | self.manifest.training.get("data", {})
         return Reading.model_validate({name: found[name] for name in Reading.model_fields if name in found})
 
     @property
@@ -152,8 +153,15 @@ class Adapter:
             for label, p, other, q in zip(*answers, *following, strict=True)
         ]
 
+    @property
+    def reads_pairs(self) -> bool:
+        """Whether it was trained on pairs of texts."""
+        return bool(self.manifest.task.get("pairs"))
+
     def scores(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Calibrated logits, (N, C), in the order of `labels`; the task makes answers and probabilities of them."""
+        if single := sum(PAIR not in text for text in texts) if self.reads_pairs else 0:
+            warn("predict.not_pairs", count=single)
         return self._scores(texts) / np.float32(self.manifest.head.temperature)
 
     def _scores(self, texts: Sequence[str]) -> NDArray[np.float32]:

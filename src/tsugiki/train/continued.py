@@ -27,7 +27,8 @@ def settings_of(parent: Package) -> dict[str, Any]:
     manifest = parent.manifest
     if not manifest.training or "labels" not in manifest.task:
         raise PackageError("package.not_trained_here", package=manifest.name)
-    data = {name: value for name, value in manifest.training["data"].items() if name not in _OF_THE_FILE}
+    known = {"task": manifest.task["kind"]} | manifest.training["data"]
+    data = {name: value for name, value in known.items() if name not in _OF_THE_FILE}
     return {**manifest.training, "data": data, "base": manifest.base.name}
 
 
@@ -40,7 +41,8 @@ def with_labels_of(parent: Package, task: Task, rows: Rows) -> Task:
     known = task_of(parent.manifest.task)
     if known.kind != task.kind:
         raise ConfigError("train.other_task", found=task.kind, allowed=known.kind, package=parent.manifest.name)
-    if lacking := [label for label in known.labels if label not in rows.classes]:
+    there = set(rows.classes)
+    if lacking := [label for label in known.labels if label not in there]:
         warn("train.labels_without_rows", count=len(lacking), labels=", ".join(lacking[:8]))
     order = task.labels if set(known.labels) <= set(task.labels) else ()
     return task.of(sorted({*known.labels, *task.labels}), order)

@@ -11,7 +11,7 @@ from tsugiki.adapt.package import Package
 from tsugiki.adapt.statistics import statistics_of
 from tsugiki.base.model import Base
 from tsugiki.data.rows import Rows
-from tsugiki.data.texts import NORMALISED
+from tsugiki.data.texts import NORMALISED, PAIR
 from tsugiki.manifest import DataFacts, Manifest
 from tsugiki.tasks.adapter import Adapter
 from tsugiki.tasks.task import Task
@@ -71,12 +71,13 @@ class Packer:
     def _manifest(
         self, task: Task, candidate: Candidate, rivals: Sequence[Candidate], seconds: Mapping[str, float]
     ) -> Manifest:
+        pairs = any(PAIR in text for text in self.rows.texts)
         counts = self.task.indicator(self.train.targets).sum(0).long().tolist()
         config = self.config
         return Manifest(
             name=config.name or "",
             tsugiki_version=version("tsugiki"),
-            task={**task.settings(), "max_length": self.max_length, "normalised": NORMALISED},
+            task={**task.settings(), "max_length": self.max_length, "normalised": NORMALISED, "pairs": pairs},
             base=self.base.facts,
             placement=candidate.placement,
             head=candidate.head,

@@ -15,7 +15,7 @@ from tsugiki.data.rows import Rows, Splits
 from tsugiki.data.spelling import merged
 from tsugiki.data.split import subsample, with_validation
 from tsugiki.data.texts import clip
-from tsugiki.errors import ConfigError
+from tsugiki.errors import ConfigError, RowsError
 from tsugiki.i18n import notify, text, warn
 from tsugiki.placement.plan import STRATEGIES, Plan, head_states
 from tsugiki.spec import digest
@@ -98,7 +98,7 @@ def train_adapter(splits: Splits, config: Config, parent: Package | None = None)
         PackageError: the package to go on from is of another base.
     """
     require_trackers(config.train.trackers)
-    splits = merged(splits) if config.data.merge_labels else splits
+    splits = merged(splits, _known(config, parent)) if config.data.merge_labels else splits
     require_learnable(splits)
     for finding in check(splits):
         warn(finding.code, **finding.facts)
@@ -113,6 +113,8 @@ def train_adapter(splits: Splits, config: Config, parent: Package | None = None)
         check_base(parent, base)
     plans = _plans(base, config) if parent is None else continued(parent, task)
     if not len(held):
+        if parent is not None:
+            raise RowsError("train.nothing_to_go_on_by", rows=len(train))
         warn("train.no_validation")
         plans = []
     packer = _packer(task, train, held, base, plans, config, parent)
@@ -128,6 +130,11 @@ def train_adapter(splits: Splits, config: Config, parent: Package | None = None)
         adapter = packer.adapter(winner, candidates, seconds)
     curve = _curve(candidates, seconds["cache"], winner.score)
     return Trained(adapter, candidates, seconds, curve, _verdict(winner, candidates), packer)
+
+
+def _known(config: Config, parent: Package | None) -> tuple[str, ...]:
+    """Spellings of labels that hold whatever the rows say."""
+    return config.data.grades or (tuple(parent.manifest.task["labels"]) if parent is not None else ())
 
 
 def open_base(config: Config) -> Base:

@@ -17,6 +17,8 @@ class LabelErrors(Inspection):
 
     def look(self, seen: Seen) -> Iterator[Finding]:
         """One warning: each row with the label that it has and the one that is suggested, the likeliest first."""
+        if seen.parts[0].rows.several:  # of which words are no judge label by label
+            return
         large = sum(count >= LEAST_ROWS for count in Counter(seen.labels).values())
         if large < 2:
             return

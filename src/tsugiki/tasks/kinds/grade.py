@@ -1,5 +1,6 @@
 """One label per row, and the labels have an order: A, B, C, or how bad a scratch is from 1 to 5."""
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar, Literal, Self
 
@@ -57,4 +58,7 @@ class Grade(Classify):
             return {}
         places = list(range(len(self.labels)))
         kappa = cohen_kappa_score(truth[known].tolist(), found[known].tolist(), labels=places, weights="quadratic")
-        return {"mean_error_grades": float((truth - found)[known].abs().float().mean()), "weighted_kappa": float(kappa)}
+        error = (truth - found)[known].abs().float().mean()
+        scores = {"mean_error_grades": float(error), "weighted_kappa": float(kappa)}
+        # Where all is one grade, chance explains everything and kappa says nothing.
+        return {name: value for name, value in scores.items() if math.isfinite(value)}

@@ -133,13 +133,14 @@ class Tag(Task):
 
 def _threshold(probabilities: Tensor, wanted: Tensor) -> float:
     order = probabilities.argsort(descending=True)
-    sorted_, right = probabilities[order], wanted[order].double().cumsum(0)
-    answered = torch.arange(1, len(order) + 1, dtype=torch.float64)
+    # From answering no row at all to answering all of them.
+    edges = torch.cat([torch.ones(1), probabilities[order], torch.zeros(1)]).double()
+    right = torch.cat([torch.zeros(1), wanted[order].float().cumsum(0)]).double()
+    answered = torch.arange(len(order) + 1, dtype=torch.float64)
     f1 = (2 * right + _CAUTION) / (answered + wanted.sum() + 2 * _CAUTION)
     # Rows of equal probability are answered alike.
-    ends = torch.cat([sorted_[1:] < sorted_[:-1], torch.tensor([True])])
-    below = torch.cat([sorted_[1:], torch.zeros(1, dtype=torch.float64)])
-    limits = ((sorted_ + below) / 2)[ends]
-    best = f1[ends] >= f1[ends].max() - 1e-12
+    ends = torch.cat([edges[1:-1] < edges[:-2], torch.tensor([True])])
+    limits, f1 = ((edges[:-1] + edges[1:]) / 2)[ends], f1[ends]
+    best = f1 >= f1.max() - 1e-12
     usual = (limits - 0.5).abs().where(best, torch.inf).argmin()
     return round(float(limits[usual].clamp(1e-4, 1 - 1e-4)), 6)
