@@ -92,10 +92,12 @@ class TsugikiClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  
             NotFittedError: `fit` was not called.
             RowsError: X holds no texts in one dimension.
         """
-        check_is_fitted(self)
-        adapter, names = self.adapter_, _names(self.classes_)
-        chosen = adapter.task.choose(torch.from_numpy(adapter.scores(_texts(X))))
-        found: NDArray[Any] = self.classes_[[names.index(label) for label in adapter.task.names(chosen)]]
+        probabilities = torch.from_numpy(self.predict_proba(X))
+        names = _names(self.classes_)
+        places = [names.index(label) for label in self.adapter_.labels if label in names]
+        task = self.adapter_.task.model_copy(update={"labels": tuple(names[at] for at in places)})
+        chosen = task.choose(probabilities[:, places].clamp(min=1e-300).log())
+        found: NDArray[Any] = self.classes_[np.array(places)[chosen.numpy()]]
         return found
 
     def predict_proba(self, X: Sequence[str] | ArrayLike) -> NDArray[np.float64]:

@@ -50,6 +50,7 @@ class Adapter:
     """Answers `leak` where there is oil, and keeps how many texts came together."""
 
     task = Classify(labels=("leak", "jam"))
+    labels = task.labels
     manifest = manifest()
     reading = Reading()
 

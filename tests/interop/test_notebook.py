@@ -57,7 +57,7 @@ def test_it_runs_and_shows_progress_tables_and_pictures(nbformat, tmp_path, monk
     for cell in (evaluate, compare):
         assert shown(cell).count("data:image/png;base64,") >= 2
         assert "<table" in shown(cell)
-    assert "Macro-F1" in shown(evaluate) and "tfidf" in shown(compare)
+    assert "macro-F1" in shown(evaluate) and "tfidf" in shown(compare)
     assert "3/3" in shown(compare)
     said = "".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", ()))
     assert 'install "ipywidgets"' not in said and "rows/s" not in said

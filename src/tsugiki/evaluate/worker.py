@@ -101,6 +101,7 @@ def _logged(step: Callable[..., None], job: Job, out: Path, folder: Path) -> Non
     try:
         step(job, out, folder)
     except Exception as error:  # noqa: BLE001 (an edge: every fault ends in the log)
+        sys.stdout.flush()  # the last line of the log is the reason
         sys.stderr.write(trace(error))
         sys.exit(1)
 
