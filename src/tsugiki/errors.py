@@ -102,6 +102,8 @@ def reason_of(error: OSError) -> str:
 
     What is no refusal of the system has words of whoever raised it, which may quote a row: its kind is told.
     """
+    if isinstance(error, TsugikiError):
+        return str(error)
     key = f"system.{errno.errorcode.get(error.errno or 0, '').lower()}"
     return i18n.text(key) if key in i18n.catalogue(i18n.FALLBACK) else error.strerror or type(error).__name__
 
