@@ -201,6 +201,19 @@ def test_answers_that_cannot_be_written_are_refused_and_nothing_is_lost(tsugiki,
     assert rows.read_bytes() == before and not Path("a.csv").exists()
 
 
+def test_pairs_are_named_by_two_columns_or_given_by_two_options(tsugiki, adapter, tmp_path):
+    (tmp_path / "new.csv").write_text("order,report,text\noil it,oiled,x\n", encoding="utf-8")
+    named = tsugiki("predict", "made", "new.csv", "--text", "order", "--pair", "report", "--json").lines[0]
+    assert (named["text"], named["pair"]) == ("oil it", "oiled")
+    adapter.reading = Reading.of(text="order", pair="report")
+    assert tsugiki("predict", "made", "new.csv", "--json").lines[0]["pair"] == "oiled"
+    assert tsugiki("predict", "made", "new.csv", "--text", "text", "--json").lines[0]["text"] == "x"
+    single = tsugiki("predict", "made", "--text", "oil it", "--pair", "oiled", "--json").json
+    assert (single["text"], single["pair"]) == ("oil it", "oiled")
+    refused = tsugiki("predict", "made", "-", "--pair", "report", input="oil it\n")
+    assert refused.err.startswith("error[cli.pair_of_lines]: ")
+
+
 def test_predict_takes_the_columns_that_the_adapter_was_trained_on(tsugiki, adapter, tmp_path):
     adapter.reading = Reading.of(text="Fault,Machine")
     (tmp_path / "new.csv").write_text("Machine,Fault,text\nP1,oil,x\n", encoding="utf-8")

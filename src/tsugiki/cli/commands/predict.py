@@ -10,6 +10,7 @@ import typer
 from tsugiki.cli.answer import Answer
 from tsugiki.cli.options import AdapterArgument, BaseOption, EncodingOption, PrecisionOption, SheetOption
 from tsugiki.data.reading import Reading
+from tsugiki.data.texts import PAIR
 from tsugiki.data.texts import pair as paired
 from tsugiki.errors import ConfigError, RowsError
 from tsugiki.i18n import text as say
@@ -121,4 +122,6 @@ def _answers(adapter: "Adapter", texts: list[str], precision: float | None) -> I
     for text, prediction in zip(texts, adapter.predict(texts, precision), strict=True):
         hint = "review" if prediction.needs_review else "ok"
         line = f"{prediction.label}\t{prediction.probability:.4f}\t{hint}\t{' '.join(text.split())}"
-        yield Answer({"text": text, **prediction.to_dict()}, line)
+        first, between, second = text.partition(PAIR)
+        asked = {"text": first, "pair": second} if between else {"text": text}
+        yield Answer({**asked, **prediction.to_dict()}, line)
