@@ -244,3 +244,9 @@ def test_rows_keep_their_order_in_what_is_seen():
     seen = see({"train": labelled("a", "b"), "test": labelled("c")}, Reading())
     assert seen.texts == ["a", "b", "c"] and seen.labels == ["a", "b", "a"]
     assert seen.splits.test == Rows(("c",), ("a",))
+
+
+def test_of_rows_with_several_labels_each_label_is_counted():
+    rows = [{"text": f"row {i}", "label": ["leak", "heat"] if i % 2 else ["leak"]} for i in range(8)]
+    assert found(rows, "data.classes") == [{"label": "leak", "train": 8}, {"label": "heat", "train": 4}]
+    assert found(rows, "data.label_errors") is None

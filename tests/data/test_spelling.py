@@ -1,6 +1,7 @@
 """Labels that only look different to a program are found, and merged when asked."""
 
 import logging
+from dataclasses import replace
 
 import pytest
 
@@ -102,3 +103,14 @@ def test_a_label_column_of_dates_is_questioned():
     splits = read_splits([("one", "2024-01-31"), ("two", "2024-02-01"), ("three", "2024-02-01")])
     (finding,) = [f for f in check(splits) if f.code == "data.date_labels"]
     assert "Is that the right column?" in finding.text()
+
+
+def test_each_of_several_labels_is_respelled_by_itself():
+    rows = Rows(("1", "2", "3"), ("Heat;leak", "heat", "heat;jam"), several=True)
+    assert merged(Splits(rows)).train == replace(rows, labels=("heat;leak", "heat", "heat;jam"))
+
+
+def test_known_spellings_hold_whatever_the_rows_say():
+    rows = Rows(("1", "2", "3"), ("heat", "heat", "jam"))
+    found = merged(Splits(rows), known=("Heat",)).train
+    assert found is not None and found.labels == ("Heat", "Heat", "jam")
