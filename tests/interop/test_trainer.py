@@ -133,7 +133,7 @@ def test_trl_teaches_a_decoder_which_then_goes_to_peft(tmp_path):
     assert load_file(tmp_path / "out" / "checkpoint-4" / "model.safetensors").keys() == learning(model)
 
     grafted.save(tmp_path / "billing", reader)
-    plain = tiny("llama", head=True)
+    plain: Any = tiny("llama", head=True)
     plain.save_pretrained(tmp_path / "base")
     reader.save_pretrained(tmp_path / "base")
     export(load_package(tmp_path / "billing"), format_of("peft"), tmp_path / "peft", str(tmp_path / "base"))

@@ -114,7 +114,7 @@ class _Machine:
         if self.machine is not None:
             self.machine.set_params(C=strength).fit(features, self.wanted)
 
-    def put(self, weight: Floats, bias: Floats) -> None:
+    def put(self, weight: NDArray[Any], bias: NDArray[Any]) -> None:
         """Put what was learnt into weight (C, F) and bias (C,)."""
         if self.machine is None:
             bias[self.places] = _SURE if self.wanted[0] > 0 else -_SURE

@@ -77,8 +77,8 @@ def _rows(adapter: "Adapter", file: str, reading: Reading) -> tuple["Table", lis
 
     table = read_table(file, None, reading)
     known = adapter.reading.fitting(table.columns)
-    chosen = {"text": reading.text or known.text, "pair": reading.pair or known.pair}
-    return table, list(unlabelled(table, Reading(**chosen)).texts)
+    chosen = Reading(text=reading.text or known.text, pair=reading.pair or known.pair)
+    return table, list(unlabelled(table, chosen).texts)
 
 
 def _written(adapter: "Adapter", table: "Table", texts: list[str], out: Path, precision: float | None) -> Answer:
