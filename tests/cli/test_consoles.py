@@ -34,7 +34,8 @@ def run(tmp_path):
 
     def run(console, *line, **more):
         environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("LC_")},
+            # Without what makes Python warn of other libraries' encodings, as our own tests are run.
+            **{name: value for name, value in os.environ.items() if not name.startswith(("LC_", "PYTHONWARN"))},
             **{"PYTHONIOENCODING": console, "PYTHONUTF8": "0", "TSUGIKI_LANG": "ja", "COLUMNS": "80"},
             **{"TSUGIKI_HOME": str(tmp_path / "home"), "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
             **more,
