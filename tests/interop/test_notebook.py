@@ -54,8 +54,8 @@ def test_it_runs_and_shows_progress_tables_and_pictures(nbformat, tmp_path, monk
     assert "60/60" in shown(train) and "rows/s" in shown(train)
     assert "<table" in shown(train) and "BertModel" in shown(train)
     assert "Prediction(label=" in shown(predict, "text/plain")
-    for cell in (evaluate, compare):
-        assert shown(cell).count("data:image/png;base64,") >= 2
+    for cell, pictures in ((evaluate, 2), (compare, 3)):
+        assert shown(cell).count("data:image/png;base64,") == pictures
         assert "<table" in shown(cell)
     assert "macro-F1" in shown(evaluate) and "tfidf" in shown(compare)
     assert "3/3" in shown(compare)
