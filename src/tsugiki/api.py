@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from tsugiki.adapt.adapted import AdaptedModel
-from tsugiki.adapt.package import Package, check_base, load_package, require_free
+from tsugiki.adapt.package import FILES, Package, load_package
+from tsugiki.adapt.package_checks import check_base
 from tsugiki.base.anatomy import find_anatomy
 from tsugiki.base.digest import layer_digests
 from tsugiki.base.model import Base
 from tsugiki.data.reading import Reading
 from tsugiki.data.rows import read_splits, read_table, unlabelled
 from tsugiki.data.spelling import respelled, shown, usual_spellings
+from tsugiki.drafts import require_free
 from tsugiki.errors import PackageError
 from tsugiki.i18n import notify, warn
 from tsugiki.placement.strategies.top import Top
@@ -92,7 +94,7 @@ def train_and_report(
 ) -> "Trained":
     """Train as `train` does, and return the adapter with what was tried, what it cost and the verdict."""
     if out is not None:
-        require_free(Path(out))
+        require_free(Path(out), FILES)
     named: Any = {"text": text, "pair": pair, "label": label, "task": task, "sheet": sheet, "encoding": encoding}
     package = None if parent is None else load_package(Path(parent))
     chosen = configure(base=base, parent=package, config=config, settings=settings, **named)

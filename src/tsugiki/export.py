@@ -91,7 +91,7 @@ def export(package: "Package", format: Export, out: Path, base: str | None = Non
         MissingError: the base, or what writes the format, is not there.
         SpaceError: the disk is full.
     """
-    from tsugiki.adapt.package import drafted
+    from tsugiki.drafts import drafted
     from tsugiki.report.card import export_card
 
     format.check(package)

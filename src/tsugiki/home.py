@@ -1,15 +1,10 @@
 """The folder on this machine where tsugiki keeps what is its own: caches, measured speeds, runs that go on."""
 
-import ctypes
 import os
 import secrets
-import sys
 from pathlib import Path
 
 from tsugiki.errors import ConfigError, reason_of
-
-# Of Linux: paths as they are, and both names kept.
-_HERE, _EXCHANGE = -100, 2
 
 
 def home() -> Path:
@@ -66,12 +61,6 @@ def write_atomically(path: Path, data: bytes, *, private: bool = True) -> None:
 def owner_only(path: str, flags: int) -> int:
     """Opener for `open` that makes the file with mode 0600, so that it is never readable by others, however briefly."""
     return os.open(path, flags, 0o600)
-
-
-def swap(first: Path, second: Path) -> bool:
-    """Let two folders change places in one step; False where the system cannot."""
-    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None) if sys.platform == "linux" else None
-    return rename is not None and rename(_HERE, os.fsencode(first), _HERE, os.fsencode(second), _EXCHANGE) == 0
 
 
 def sync_folder(folder: Path) -> None:

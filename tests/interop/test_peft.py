@@ -19,7 +19,8 @@ from tsugiki.adapt.forms.bottleneck import Bottleneck
 from tsugiki.adapt.forms.low_rank import LowRank
 from tsugiki.adapt.forms.scale import Scale
 from tsugiki.adapt.head_file import HEAD, LOADER
-from tsugiki.adapt.package import Package, check_base
+from tsugiki.adapt.package import Package
+from tsugiki.adapt.package_checks import check_base
 from tsugiki.adapt.peft import CONFIG, WEIGHTS, import_peft
 from tsugiki.adapt.readers.mean import Mean
 from tsugiki.base.model import Base, describe

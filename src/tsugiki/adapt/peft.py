@@ -15,7 +15,7 @@ from torch import Tensor
 
 from tsugiki.adapt.adapted import Graft
 from tsugiki.adapt.form import FORMS
-from tsugiki.adapt.package import read_tensors
+from tsugiki.adapt.tensors import read_tensors
 from tsugiki.base.anatomy import Site
 from tsugiki.base.model import Base
 from tsugiki.base.suffix import layers_paths

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from tsugiki.adapt.head_file import LOADER, head_files, require_portable, use_of_head
 from tsugiki.adapt.merge import merge
-from tsugiki.adapt.package import Package, check_base
+from tsugiki.adapt.package import Package
+from tsugiki.adapt.package_checks import check_base
 from tsugiki.base.model import Base, load_base, quiet_transformers
 from tsugiki.base.suffix import layers_paths
 from tsugiki.data.texts import clip

@@ -17,7 +17,8 @@ from transformers import AutoTokenizer
 from tsugiki.adapt.adapted import AdaptedModel
 from tsugiki.adapt.head_file import use_of_tokenizer
 from tsugiki.adapt.merge import is_mergeable, merge
-from tsugiki.adapt.package import Package, check_base
+from tsugiki.adapt.package import Package
+from tsugiki.adapt.package_checks import check_base
 from tsugiki.adapt.reader import READERS
 from tsugiki.base.model import Base, load_base
 from tsugiki.base.suffix import run_states

@@ -15,7 +15,8 @@ from torch.nn.functional import pad
 
 from tsugiki.adapt.head_file import head_files, require_portable, use_of_head
 from tsugiki.adapt.merge import is_input_first, pairs, projection
-from tsugiki.adapt.package import Package, check_base
+from tsugiki.adapt.package import Package
+from tsugiki.adapt.package_checks import check_base
 from tsugiki.adapt.peft import CONFIG, WEIGHTS
 from tsugiki.base.model import Base, load_base, public_name
 from tsugiki.base.suffix import layers_paths

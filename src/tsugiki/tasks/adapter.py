@@ -12,7 +12,8 @@ from torch import Tensor
 
 from tsugiki.adapt.adapted import AdaptedModel
 from tsugiki.adapt.classifier import Classifier
-from tsugiki.adapt.package import Package, check_base, load_package, save_package
+from tsugiki.adapt.package import Package, load_package, save_package
+from tsugiki.adapt.package_checks import check_base
 from tsugiki.adapt.reader import READERS
 from tsugiki.base.model import Base, load_base
 from tsugiki.base.precision import Precision

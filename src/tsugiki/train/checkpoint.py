@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from tsugiki.adapt.package import tensor_digest
+from tsugiki.adapt.tensors import tensor_digest
 from tsugiki.errors import reason_of
 from tsugiki.home import write_atomically
 from tsugiki.i18n import warn

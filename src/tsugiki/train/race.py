@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tsugiki.adapt.adapted import AdaptedModel
 from tsugiki.adapt.classifier import Classifier
-from tsugiki.adapt.package import part
+from tsugiki.adapt.tensors import part
 from tsugiki.base.model import Base
 from tsugiki.manifest import HeadFacts, ModuleFacts, Placement
 from tsugiki.placement.plan import Plan

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tsugiki.adapt.package import Package, check_base
+from tsugiki.adapt.package import Package
+from tsugiki.adapt.package_checks import check_base
 from tsugiki.base.legible import require_legible
 from tsugiki.base.model import Base, load_base
 from tsugiki.base.prefix_cache import PrefixCache

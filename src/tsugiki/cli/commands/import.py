@@ -63,7 +63,7 @@ def _named(folder: Path) -> str:
 def _head(folder: Path) -> tuple[dict[str, Any], "dict[str, Tensor]"]:
     """States, reader and task of the head that an export of ours carries along, and its tensors."""
     from tsugiki.adapt.head_file import HEAD
-    from tsugiki.adapt.package import read_tensors
+    from tsugiki.adapt.tensors import read_tensors
 
     if not (folder / HEAD).is_file():
         return {}, {}
