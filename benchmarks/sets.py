@@ -17,7 +17,8 @@ import numpy as np
 
 from tsugiki.data.rows import Rows, Splits, read_splits
 from tsugiki.data.split import folds, subsample, with_validation
-from tsugiki.evaluate.compare import Correct, compare, differences
+from tsugiki.evaluate.compare import compare
+from tsugiki.evaluate.comparison import Correct, differences
 from tsugiki.evaluate.result import Result, write_results
 from tsugiki.train.config import Config, read_config
 

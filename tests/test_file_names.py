@@ -66,7 +66,7 @@ def test_a_run_makes_no_name_that_a_system_refuses(tmp_path, monkeypatch):
 
 
 def test_a_method_of_a_file_makes_no_name_that_a_system_refuses(tmp_path):
-    from tsugiki.evaluate.compare import run_name
+    from tsugiki.evaluate.bench import run_name
 
     (tmp_path / "ia3.json").write_text('{"peft_type": "IA3"}', encoding="utf-8")
     methods = parse_methods(["full", "probe", f"peft:{tmp_path / 'ia3.json'}", "tsugiki"])

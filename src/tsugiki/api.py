@@ -26,7 +26,7 @@ from tsugiki.train.config import Config, PlacementSettings, read_config
 
 if TYPE_CHECKING:
     from tsugiki.adapt.grafted import Grafted
-    from tsugiki.evaluate.compare import Comparison
+    from tsugiki.evaluate.comparison import Comparison
     from tsugiki.evaluate.run import Evaluation
     from tsugiki.tasks.adapter import Adapter
     from tsugiki.train.run import Trained

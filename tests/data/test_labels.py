@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tsugiki.data.labels import in_order, join, split
 from tsugiki.data.reading import Reading
-from tsugiki.data.rows import Rows, Splits, read_rows
+from tsugiki.data.rows import Rows, Splits, read_table, unlabelled
 from tsugiki.data.rows import read_splits as read
 from tsugiki.data.split import subsample, with_validation
 from tsugiki.errors import RowsError
@@ -92,8 +92,8 @@ def test_lists_are_read_from_json_parquet_and_frames(tmp_path):
 
 def test_rows_to_be_answered_are_read_as_the_task_wants_them():
     table = [{"text": "one", "label": "b; a"}, {"text": "two", "label": ""}]
-    assert read_rows(table, reading=Reading(task="tag")).labels == ("a;b", "")
-    assert read_rows(table).labels is None
+    assert unlabelled(read_table(table), Reading(task="tag")).labels == ("a;b", "")
+    assert unlabelled(read_table(table), Reading()).labels is None
 
 
 def test_rows_of_several_labels_are_drawn_by_their_rarest():

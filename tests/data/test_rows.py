@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 
 from tsugiki import i18n
 from tsugiki.data.reading import Reading
-from tsugiki.data.rows import Rows, Splits, read_rows, read_splits
+from tsugiki.data.rows import Rows, Splits, read_splits, read_table, unlabelled
 from tsugiki.data.texts import clip
 from tsugiki.errors import MissingError, RowsError, TsugikiError
 
@@ -40,6 +41,10 @@ def fault(code: str, call: Callable[[], object]) -> TsugikiError:
         assert str(error)
     i18n.use_language(None)
     return error
+
+
+def to_answer(source: Any, split: str | None = None, reading: Reading | None = None) -> Rows:
+    return unlabelled(read_table(source, split, reading), reading or Reading())
 
 
 def written(path: Path, content: str | bytes) -> Path:
@@ -66,7 +71,7 @@ FILES: dict[str, Callable[[Path], object]] = {
 def test_every_format_yields_the_same_rows_as_train(name, tmp_path):
     FILES[name](tmp_path / name)
     assert read_splits(tmp_path / name) == Splits(train=ROWS)
-    assert read_rows(str(tmp_path / name)) == ROWS
+    assert to_answer(str(tmp_path / name)) == ROWS
 
 
 @pytest.mark.parametrize("source", [FRAME, DICTS, PAIRS, tuple(PAIRS), FRAME.set_index("label", drop=False)])
@@ -90,7 +95,7 @@ def test_a_folder_yields_its_splits_under_any_of_their_names(tmp_path):
     written(tmp_path / "test.jsonl.gz", gzip.compress(jsonl(DICTS[:1]).encode()))
     written(tmp_path / "labels.json", "[]")
     assert read_splits(tmp_path) == Splits(ROWS, Rows(("a",), ("b",)), ROWS.take([0]))
-    assert read_rows(tmp_path, "test") == ROWS.take([0])
+    assert to_answer(tmp_path, "test") == ROWS.take([0])
 
 
 def test_a_mapping_of_splits_may_mix_kinds_of_sources(tmp_path):
@@ -99,17 +104,17 @@ def test_a_mapping_of_splits_may_mix_kinds_of_sources(tmp_path):
 
 
 def test_a_source_of_one_table_is_taken_whatever_the_split():
-    assert read_rows(FRAME, "test") == ROWS
+    assert to_answer(FRAME, "test") == ROWS
 
 
 def test_lines_of_standard_input_are_texts_and_blank_ones_keep_their_place(monkeypatch):
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO("\ufeffa\r\n\n油漏れ\u2028x\n".encode())))
-    assert read_rows("-") == Rows(("a", "", "油漏れ\u2028x"))
+    assert to_answer("-") == Rows(("a", "", "油漏れ\u2028x"))
 
 
 def test_empty_standard_input_has_no_rows(monkeypatch):
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(b"")))
-    assert read_rows("-") == Rows(())
+    assert to_answer("-") == Rows(())
 
 
 @pytest.mark.parametrize(
@@ -175,23 +180,23 @@ def test_rows_without_a_text_are_left_out_of_train_with_a_warning(tmp_path, capl
 
 
 def test_rows_without_a_text_keep_their_place_in_prediction(caplog):
-    assert read_rows([{"text": "a"}, {"text": None}, {}, {"text": "b"}]).texts == ("a", "", "", "b")
-    assert read_rows(["a", "", "b"]) == Rows(("a", "", "b"))
+    assert to_answer([{"text": "a"}, {"text": None}, {}, {"text": "b"}]).texts == ("a", "", "", "b")
+    assert to_answer(["a", "", "b"]) == Rows(("a", "", "b"))
     assert not caplog.records
 
 
 def test_labels_come_along_in_prediction_only_where_they_are_certain():
-    assert read_rows([("a", "x"), ("b", None)]).labels is None
-    assert read_rows([{"text": "a", "class": 1, "target": 2}]).labels is None
-    assert read_rows([{"text": "a", "category": {"b": 1}}]).labels is None
-    fault("rows.bad_cell", lambda: read_rows([{"text": "a", "category": {"b": 1}}], None, Reading.of(label="category")))
-    assert read_rows([{"text": "a", "category": ["b"]}], None, Reading.of(task="classify")).labels is None
-    assert read_rows([{"text": "a", "class": 1, "target": 2}], None, Reading.of(label="target")).labels == ("2",)
+    assert to_answer([("a", "x"), ("b", None)]).labels is None
+    assert to_answer([{"text": "a", "class": 1, "target": 2}]).labels is None
+    assert to_answer([{"text": "a", "category": {"b": 1}}]).labels is None
+    fault("rows.bad_cell", lambda: to_answer([{"text": "a", "category": {"b": 1}}], None, Reading.of(label="category")))
+    assert to_answer([{"text": "a", "category": ["b"]}], None, Reading.of(task="classify")).labels is None
+    assert to_answer([{"text": "a", "class": 1, "target": 2}], None, Reading.of(label="target")).labels == ("2",)
 
 
 def test_nothing_to_answer_is_no_fault_in_prediction(tmp_path):
-    assert len(read_rows([])) == 0
-    assert len(read_rows(written(tmp_path / "a.csv", "text,label\n"))) == 0
+    assert len(to_answer([])) == 0
+    assert len(to_answer(written(tmp_path / "a.csv", "text,label\n"))) == 0
 
 
 @pytest.mark.parametrize("content", ["", "\n", "text,label\n", "text,label\n ,a\n"])
@@ -258,8 +263,8 @@ def test_a_csv_with_an_open_quote_or_a_cell_too_many_is_named_by_line(tmp_path):
 
 
 def test_blank_lines_are_rows_only_in_a_csv_of_one_column(tmp_path):
-    assert read_rows(written(tmp_path / "a.csv", "text\na\n\nb\n")).texts == ("a", "", "b")
-    assert read_rows(written(tmp_path / "b.csv", "text,id\na,1\n\nb,2\n")).texts == ("a", "b")
+    assert to_answer(written(tmp_path / "a.csv", "text\na\n\nb\n")).texts == ("a", "", "b")
+    assert to_answer(written(tmp_path / "b.csv", "text,id\na,1\n\nb,2\n")).texts == ("a", "b")
 
 
 def test_a_cell_that_is_an_array_is_named():
@@ -321,9 +326,9 @@ def test_a_folder_must_name_its_splits_once(tmp_path):
 
 
 def test_a_split_must_be_chosen_and_must_be_there():
-    fault("rows.choose_split", lambda: read_rows({"train": PAIRS, "test": PAIRS}))
-    assert isinstance(fault("rows.no_split", lambda: read_rows({"train": PAIRS}, "test")), MissingError)
-    assert read_rows({"test": PAIRS}) == ROWS
+    fault("rows.choose_split", lambda: to_answer({"train": PAIRS, "test": PAIRS}))
+    assert isinstance(fault("rows.no_split", lambda: to_answer({"train": PAIRS}, "test")), MissingError)
+    assert to_answer({"test": PAIRS}) == ROWS
 
 
 @pytest.fixture

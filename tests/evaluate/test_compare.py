@@ -10,6 +10,7 @@ from rich.progress import Progress
 
 from tsugiki.data.rows import Rows, Splits
 from tsugiki.errors import RowsError, TrainingError
+from tsugiki.evaluate import bench as benching
 from tsugiki.evaluate import compare as comparing
 from tsugiki.evaluate.compare import compare
 from tsugiki.evaluate.method import METHODS
@@ -68,7 +69,7 @@ def test_a_comparison_is_written_kept_and_free_of_texts(splits, base_folder, tmp
     everything = "".join(f.read_text(errors="ignore") for f in tmp_path.rglob("*") if f.is_file())
     assert not [text for part in splits for text in part.texts if text in everything]
 
-    monkeypatch.setattr(comparing._Bench, "_work", lambda *_: pytest.fail("a run that is kept was run again"))
+    monkeypatch.setattr(benching.Bench, "_work", lambda *_: pytest.fail("a run that is kept was run again"))
     again = run(splits, base_folder, tmp_path)
     assert again.rows == comparison.rows
 
@@ -89,8 +90,8 @@ def test_the_log_of_the_worker_is_utf8_on_any_console(tmp_path, monkeypatch):
 
     started: list[dict[str, str]] = []
     monkeypatch.setenv("PYTHONIOENCODING", "cp932:strict")
-    monkeypatch.setattr("tsugiki.evaluate.compare.subprocess.Popen", Worker)
-    with comparing._bench(tmp_path, 1):
+    monkeypatch.setattr("tsugiki.evaluate.bench.subprocess.Popen", Worker)
+    with benching.bench(tmp_path, 1):
         pass
     assert [env["PYTHONIOENCODING"] for env in started] == ["utf-8"]
 
@@ -117,7 +118,7 @@ def test_a_run_that_fails_says_where_to_look(job, tmp_path):
     bar.add_task("")
     worker: Any = Worker()
     with pytest.raises(TrainingError) as caught:
-        comparing._Bench(tmp_path, worker, bar).run("full", job)
+        benching.Bench(tmp_path, worker, bar).run("full", job)
     assert caught.value.code == "compare.failed"
     assert "ValueError: no such layer" in str(caught.value)
     assert Path(str(caught.value.facts["log"])).exists()
@@ -144,7 +145,7 @@ class Bench:
         rate = job.learning_rate and round(job.learning_rate, 6)
         self.done.append((job.seed, rate))
         own = row(seed=job.seed, learning_rate=rate, validation_score=self.scores[rate])
-        return comparing._Run([own.model_copy(update={"train_s": 2.0})], np.ones(3, dtype=bool))
+        return benching.Run([own.model_copy(update={"train_s": 2.0})], np.ones(3, dtype=bool))
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ from tsugiki.data.rows import Rows, Splits, labelled
 from tsugiki.data.sources import parts_of, table_of
 from tsugiki.data.table import Table
 from tsugiki.family import Family
+from tsugiki.i18n import text as say
+from tsugiki.progress import progress
 from tsugiki.spec import Spec
 
 _ORDER = ("train", "validation", "test")
@@ -146,8 +148,11 @@ def see(source: Any, reading: Reading) -> Seen:
 def inspect(seen: Seen) -> list[tuple[str, Finding]]:
     """All findings with the inspection they are of: first what the rows are, then what may be wrong with them."""
     found = [("checks", finding) for finding in check(seen.splits)]
-    for name in INSPECTIONS.names():
-        found += [(name, finding) for finding in INSPECTIONS.parse({"kind": name}).look(seen)]
+    names, rows = INSPECTIONS.names(), len(seen.texts)
+    with progress(say("data.bar"), len(names) * rows) as advance:
+        for name in names:
+            found += [(name, finding) for finding in INSPECTIONS.parse({"kind": name}).look(seen)]
+            advance(rows)
     return sorted(found, key=lambda pair: pair[1].level != "note")
 
 

@@ -94,25 +94,18 @@ def read_splits(source: Any, reading: Reading | None = None) -> Splits:
     return Splits(**{split: rows for split, (rows, _) in labelled(tables, chosen).items()})
 
 
-def read_rows(source: Any, split: str | None = None, reading: Reading | None = None) -> Rows:
-    """Read rows to be answered; every row keeps its place, also one without a text.
-
-    Labels come along where one column fits and no row lacks one; else `labels` is None.
+def read_table(source: Any, split: str | None = None, reading: Reading | None = None) -> Table:
+    """Read one split as it is, with all its columns.
 
     Args:
         source: see `data.sources`.
         split: `train`, `validation` or `test`; None for the only one. A source of one table ignores it.
-        reading: columns, sheet and encoding; None finds all by itself.
+        reading: sheet and encoding; None finds all by itself.
 
     Raises:
         MissingError: the file, the hub's data set or the split is not there.
-        RowsError: rows cannot be read; no or several columns fit as the text; a column that was named is not there.
+        RowsError: rows cannot be read, or there are several splits and none was chosen.
     """
-    return unlabelled(read_table(source, split, reading), reading or Reading())
-
-
-def read_table(source: Any, split: str | None = None, reading: Reading | None = None) -> Table:
-    """The same as a table, with all its columns."""
     parts = parts_of(source)
     chosen = reading or Reading()
     if split is None or None in parts:
@@ -125,7 +118,13 @@ def read_table(source: Any, split: str | None = None, reading: Reading | None = 
 
 
 def unlabelled(table: Table, reading: Reading) -> Rows:
-    """The rows of a table that is to be answered."""
+    """The rows of a table that is to be answered; every row keeps its place, also one without a text.
+
+    Labels come along where one column fits and no row lacks one; else `labels` is None.
+
+    Raises:
+        RowsError: no or several columns fit as the text; a column that was named is not there.
+    """
     if not table.lines:
         return Rows(())
     texts = tuple(texts_of(table, reading))

@@ -4,23 +4,12 @@ A run is kept under the digest of its job, so a comparison that was stopped goes
 methods or seeds does only what is new.
 """
 
-import json
-import os
-import shutil
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from rich.console import Group
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.text import Text
 
 from tsugiki.base.legible import require_legible
 from tsugiki.base.model import load_base
@@ -29,105 +18,17 @@ from tsugiki.data.checks import check, require_learnable
 from tsugiki.data.rows import Splits
 from tsugiki.data.spelling import merged
 from tsugiki.data.split import subsample, with_validation
-from tsugiki.errors import RowsError, TrainingError
+from tsugiki.errors import RowsError
+from tsugiki.evaluate.bench import Bench, Run, bench
+from tsugiki.evaluate.comparison import Comparison, differences
 from tsugiki.evaluate.method import EPOCHS, Job, Method, parse_methods
-from tsugiki.evaluate.metrics import paired_bootstrap
-from tsugiki.evaluate.result import Result, read_results, write_results
-from tsugiki.evaluate.worker import LOG, PREDICTIONS, RESULTS
-from tsugiki.i18n import language, text, warn
-from tsugiki.progress import bars
-from tsugiki.report.html import comparison_page, comparison_part
-from tsugiki.report.plots import coverage_by_method, png, score_by_parameters, score_by_time
-from tsugiki.report.tables import comparison_tables, plain
-from tsugiki.report.verdicts import SIMPLE, verdicts
-from tsugiki.spec import Spec
+from tsugiki.i18n import warn
 from tsugiki.tasks.task import task_for
 from tsugiki.train.config import Config
 
 # Points of full fine-tuning's validation score that may be missing where a method has reached its target.
 _MARGIN = 0.01
-_LEVEL = 0.90
 _BEYOND = 3.0
-
-Correct = NDArray[np.float32]
-
-
-class Difference(Spec):
-    """How a method's score differs from another's, by paired bootstrap over rows and seeds.
-
-    Args:
-        method: of which this is said.
-        against: the other one.
-        difference_points: its score less that of the other.
-        low_points: lower end of the interval.
-        high_points: upper end.
-        level: of the interval (0..1).
-    """
-
-    method: str
-    against: str
-    difference_points: float
-    low_points: float
-    high_points: float
-    level: float = _LEVEL
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Everything a comparison found.
-
-    Args:
-        results: rows by method, seed and candidate.
-        differences: of each method against `full`, and against the better of `probe-all` and `tfidf` on validation.
-        target_score: mean validation score of full fine-tuning less one point; None where it is not among the methods.
-        correct: how right the answer to each test row was under each seed, (S, N) 0..1, by method.
-    """
-
-    results: tuple[Result, ...]
-    differences: tuple[Difference, ...]
-    target_score: float | None
-    correct: dict[str, Correct] = field(repr=False)
-
-    @property
-    def rows(self) -> list[dict[str, Any]]:
-        """The results as plain data, as in `results.json`."""
-        return [row.model_dump(mode="json") for row in self.results]
-
-    @property
-    def verdicts(self) -> list[str]:
-        """What it comes to, in sentences."""
-        return list(verdicts(self.rows, self._plain_differences))
-
-    def table(self) -> Group:
-        """For a terminal."""
-        return Group(comparison_tables(self.rows, self._plain_differences), *map(Text, self.verdicts))
-
-    def write(self, out: Path) -> None:
-        """Write `results.json`, `differences.json`, `table.txt`, three pictures and `compare.html`."""
-        write_results(out / "results.json", self.results)
-        (out / "differences.json").write_text(json.dumps(self._plain_differences, indent=1), encoding="utf-8")
-        (out / "table.txt").write_text(plain(self.table()), encoding="utf-8")
-        pictures = self._pictures()
-        for caption, picture in pictures.items():
-            (out / f"{caption.partition('.')[2]}.png").write_bytes(picture)
-        page = comparison_page(self.rows, self._plain_differences, pictures)
-        (out / "compare.html").write_text(page, encoding="utf-8")
-
-    def _repr_html_(self) -> str:
-        """In a notebook: what `compare.html` shows."""
-        return comparison_part(self.rows, self._plain_differences, self._pictures())
-
-    @property
-    def _plain_differences(self) -> list[dict[str, Any]]:
-        return [d.model_dump(mode="json") for d in self.differences]
-
-    def _pictures(self) -> dict[str, bytes]:
-        """PNG files by the key of their caption."""
-        return {
-            "report.score_by_time": png(score_by_time, self.rows),
-            "report.score_by_parameters": png(score_by_parameters, self.rows),
-            "report.coverage": png(coverage_by_method, self.rows),
-        }
 
 
 def compare(
@@ -167,11 +68,11 @@ def compare(
     numbers = range(job.seed, job.seed + seeds)
     # Full fine-tuning first: the target stands before anything else is timed.
     order = sorted(parsed, key=lambda method: method.name != "full")
-    found: dict[str, list[_Run]] = {}
+    found: dict[str, list[Run]] = {}
     target_score = None
-    with _bench(out / "runs", sum(_planned(m, seeds, rates or {}) for m in parsed)) as bench:
+    with bench(out / "runs", sum(_planned(m, seeds, rates or {}) for m in parsed)) as place:
         for method in order:
-            found[method.name] = _runs(method, job, numbers, bench, (rates or {}).get(method.name))
+            found[method.name] = _runs(method, job, numbers, place, (rates or {}).get(method.name))
             if method.name == "full":
                 target_score = float(np.mean([run.own.validation_score for run in found["full"]])) - _MARGIN
     results = tuple(r.against(target_score) for m in parsed for run in found[m.name] for r in run.results)
@@ -179,22 +80,6 @@ def compare(
     comparison = Comparison(results, differences(results, correct), target_score, correct)
     comparison.write(out)
     return comparison
-
-
-# --- what is run -----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Run:
-    """One job that is done: its rows, and how right the answer to each test row was (N,), 0..1."""
-
-    results: list[Result]
-    correct: Correct
-
-    @property
-    def own(self) -> Result:
-        """The row of the method itself."""
-        return self.results[0]
 
 
 def _job(splits: Splits, dataset: str, config: Config) -> Job:
@@ -233,72 +118,6 @@ def _job(splits: Splits, dataset: str, config: Config) -> Job:
     )
 
 
-def run_name(method: str, seed: int, digest: str) -> str:
-    """What the folder of a run is called; `:` in a file's name means something else on Windows."""
-    return f"{method.replace(':', '-')}-seed{seed}-{digest[:12]}"
-
-
-@dataclass(frozen=True)
-class _Bench:
-    """Where jobs are done: one after the other, by one worker.
-
-    Args:
-        folder: of all runs.
-        worker: waits for jobs.
-        progress: how many are done, and which one is at work.
-    """
-
-    folder: Path
-    worker: subprocess.Popen[str]
-    progress: Progress
-
-    def run(self, name: str, job: Job) -> _Run:
-        """Do a job, unless it is done."""
-        out = self.folder / run_name(name, job.seed, job.digest())
-        key = "compare.run_at_rate" if job.learning_rate else "compare.run"
-        task = self.progress.task_ids[0]
-        shown = text(key, method=name, seed=job.seed, rate=f"{job.learning_rate or 0:g}")
-        self.progress.update(task, description=shown, refresh=True)
-        if not (out / RESULTS).exists():
-            shutil.rmtree(out, ignore_errors=True)
-            self._work(name, job, out)
-        self.progress.advance(task)
-        lines = (out / PREDICTIONS).read_text(encoding="utf-8").rstrip("\n").split("\n")
-        answers = [json.loads(line) for line in lines]
-        labels, found = ([answer[name] for answer in answers] for name in ("label", "prediction"))
-        right = job.task.agreement(labels, found).numpy()
-        return _Run(read_results(out / RESULTS), right)
-
-    def _work(self, name: str, job: Job, out: Path) -> None:
-        assert self.worker.stdin is not None and self.worker.stdout is not None
-        self.worker.stdin.write(json.dumps([job.model_dump_json(), str(out)]) + "\n")
-        self.worker.stdin.flush()
-        code = self.worker.stdout.readline().strip()
-        if code != "0":
-            log = out / LOG
-            reason = log.read_text(encoding="utf-8").strip().splitlines()[-1:] if log.exists() else []
-            raise TrainingError("compare.failed", method=name, seed=job.seed, reason=" ".join(reason), log=log)
-
-
-@contextmanager
-def _bench(folder: Path, total: int) -> Iterator[_Bench]:
-    folder.mkdir(parents=True, exist_ok=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    command = [sys.executable, "-m", "tsugiki.evaluate.worker"]
-    # Whatever the console speaks, the worker's log is read as UTF-8.
-    environment = {**os.environ, "TSUGIKI_LANG": language(), "PYTHONIOENCODING": "utf-8"}
-    pipe = subprocess.PIPE
-    with (
-        bars(*columns) as progress,
-        subprocess.Popen(command, stdin=pipe, stdout=pipe, encoding="utf-8", env=environment) as worker,
-    ):
-        progress.add_task(text("compare.starting"), total=total)
-        try:
-            yield _Bench(folder, worker, progress)
-        finally:
-            worker.terminate()
-
-
 def _planned(method: Method, seeds: int, rates: Mapping[str, float]) -> int:
     """How many runs a method takes, if none of its rates leads beyond them."""
     if not method.drawn:
@@ -306,19 +125,19 @@ def _planned(method: Method, seeds: int, rates: Mapping[str, float]) -> int:
     return seeds if method.name in rates else max(1, len(method.rates)) + seeds - 1
 
 
-def _runs(method: Method, job: Job, seeds: Sequence[int], bench: _Bench, rate: float | None = None) -> list[_Run]:
+def _runs(method: Method, job: Job, seeds: Sequence[int], place: Bench, rate: float | None = None) -> list[Run]:
     """The runs of one method, one for each seed, all at one rate: the given one, or the best under the first seed."""
 
-    def run(seed: int, rate: float | None) -> _Run:
+    def run(seed: int, rate: float | None) -> Run:
         own = {"method": method.model_dump(mode="json"), "seed": seed, "learning_rate": rate}
-        return bench.run(method.name, job.model_copy(update=own))
+        return place.run(method.name, job.model_copy(update=own))
 
     if not method.drawn:
         only = run(seeds[0], rate)
         return [replace(only, results=[r.model_copy(update={"seed": seed}) for r in only.results]) for seed in seeds]
     if rate is not None or not method.rates:
         return [run(seed, rate) for seed in seeds]
-    tried: dict[float, _Run] = {}
+    tried: dict[float, Run] = {}
 
     def scored(rate: float) -> float:
         tried[rate] = tried[rate] if rate in tried else run(seeds[0], rate)
@@ -336,32 +155,3 @@ def _runs(method: Method, job: Job, seeds: Sequence[int], bench: _Bench, rate: f
     sweep_s = sum(t.own.train_s for t in tried.values())
     runs = [tried[best], *(run(seed, best) for seed in seeds[1:])]
     return [replace(r, results=[row.model_copy(update={"sweep_s": sweep_s}) for row in r.results]) for r in runs]
-
-
-# --- what it says ----------------------------------------------------------------------------------------------------
-
-
-def differences(results: Sequence[Result], correct: Mapping[str, Correct]) -> tuple[Difference, ...]:
-    """Each method against full fine-tuning, and against the better of the two that train nothing inside the base.
-
-    Args:
-        results: rows by method and seed; which simple method is better is decided by their validation scores.
-        correct: how right the answer to each test row was under each seed, (S, N) 0..1, by method; rows of several
-            folds may stand side by side.
-    """
-
-    def validated(method: str) -> float:
-        return float(np.mean([row.validation_score for row in results if row.won and row.method == method]))
-
-    simple = [name for name in SIMPLE if name in correct]
-    rivals = (["full"] if "full" in correct else []) + ([max(simple, key=validated)] if simple else [])
-    return tuple(
-        Difference(method=name, against=rival, **_interval(correct[name], correct[rival]))
-        for rival in rivals
-        for name in correct
-        if name != rival
-    )
-
-
-def _interval(first: NDArray[Any], second: NDArray[Any]) -> dict[str, float]:
-    return paired_bootstrap(first, second, level=_LEVEL)._asdict()

@@ -51,7 +51,9 @@ def card(manifest: Manifest) -> str:
 
 
 def export_card(manifest: Manifest, format: str, runners: Mapping[str, str]) -> str:
-    """`README.md` of an export, in English: what it is, what takes it and how, and what may be done with it.
+    """`README.md` of an export: what it is, what takes it and how, and what may be done with it.
+
+    It speaks the language in force.
 
     Args:
         manifest: of the package that was exported.
@@ -60,7 +62,9 @@ def export_card(manifest: Manifest, format: str, runners: Mapping[str, str]) -> 
     """
     template = _environment().get_template("export.md.j2")
     licence = _licence(manifest.licence)
-    return template.render(m=manifest, digest=manifest.digest(), format=format, runners=runners, licence=licence)
+    return template.render(
+        t=text, m=manifest, digest=manifest.digest(), format=format, runners=runners, licence=licence
+    )
 
 
 def _environment() -> Environment:

@@ -26,7 +26,7 @@ from tsugiki.cli.options import (
 from tsugiki.i18n import text as say
 
 if TYPE_CHECKING:
-    from tsugiki.evaluate.compare import Comparison
+    from tsugiki.evaluate.comparison import Comparison
 
 EXAMPLE = "tsugiki compare tickets --methods tsugiki,full,probe --seeds 3 --out comparison"
 METHODS = "tsugiki,full,lora,bias,probe,tfidf"
