@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from tsugiki.base.kernels import lean_kernels
 from tsugiki.base.model import built_in_folder
 from tsugiki.evaluate.confidence import confidence_of
 from tsugiki.evaluate.measure import PeakMemory, folder_bytes, held_bytes, release_freed
@@ -125,7 +126,7 @@ def _fit(job: Job, out: Path, scratch: Path) -> None:
     release_freed()
     # A home of its own: states that an earlier run kept would make this one look faster than it is.
     os.environ["TSUGIKI_HOME"] = str(scratch / "home")
-    with PeakMemory() as memory:
+    with lean_kernels(job.dtype), PeakMemory() as memory:
         outcome = method.fit(job)
     peak_bytes = max(0, memory.peak_bytes - held - base_bytes)
     shutil.rmtree(scratch / "home", ignore_errors=True)

@@ -2,12 +2,14 @@
 
 Every process works on its share of each batch and the loss is the sum over rows divided by the rows of the whole batch,
 so any number of processes takes the same steps, but for the modules that each drops. What is random follows from
-(seed, step), so a run that goes on from a checkpoint takes the steps that it would have taken.
+(seed, step), so a run that goes on from a checkpoint takes the steps that it would have taken. A batch goes forward and
+back in parts, which changes its memory and not its gradient.
 """
 
 import math
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -179,11 +181,21 @@ def _step(
     weight = 1.0 if batch[rank::world] else 0.0
     generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + step * world + rank)
     scion.set_training(settings.module_dropout, generator)
-    logits = model(train.rows, own)
-    targets = train.targets[own].to(logits.device)
-    # Processes average their gradients; the mean over the whole batch is wanted.
-    loss = train.task.losses(logits, targets).sum() * (weight * world / len(batch))
-    accelerator.backward(loss)
+    # What is kept for the way back is that of a part of the batch; processes meet at their last part.
+    *parts, last = _parts(train.rows, own)
+    for rows in (*parts, last):
+        with nullcontext() if rows is last else accelerator.no_sync(model):
+            logits = model(train.rows, rows)
+            targets = train.targets[rows].to(logits.device)
+            # Processes average their gradients; the mean over the whole batch is wanted.
+            loss = train.task.losses(logits, targets).sum() * (weight * world / len(batch))
+            accelerator.backward(loss)
+
+
+def _parts(rows: CachedRows, batch: list[int]) -> list[list[int]]:
+    """A batch in parts that go forward and back at once."""
+    most = max(1, rows.base.step_tokens // max(rows.lengths[i] for i in batch))
+    return [batch[at : at + most] for at in range(0, len(batch), most)]
 
 
 def _is_finite(scion: Scion) -> bool:

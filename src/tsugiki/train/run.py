@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tsugiki.adapt.package import Package
 from tsugiki.adapt.package_checks import check_base
+from tsugiki.base.kernels import lean_kernels
 from tsugiki.base.legible import require_legible
 from tsugiki.base.model import Base, load_base
 from tsugiki.base.prefix_cache import PrefixCache
@@ -118,17 +119,20 @@ def train_adapter(splits: Splits, config: Config, parent: Package | None = None)
             raise RowsError("train.nothing_to_go_on_by", rows=len(train))
         warn("train.no_validation")
         plans = []
-    packer = _packer(task, train, held, base, plans, config, parent)
-    candidates: list[Candidate] = []
-    with run_folder(_key(train, held, base, config, parent)) as folder:
-        for candidate in _race(packer, held, plans, folder):
-            candidates.append(candidate)
-            notify("train.candidate", variant=candidate.variant, score=100 * candidate.score, seconds=candidate.train_s)
-            if candidate.score >= _ENOUGH:
-                break
-        seconds = _seconds(candidates, packer.train.rows.cache_s)
-        winner = best_of(candidates, task, packer.held.targets)
-        adapter = packer.adapter(winner, candidates, seconds)
+    with lean_kernels(base.dtype):
+        packer = _packer(task, train, held, base, plans, config, parent)
+        candidates: list[Candidate] = []
+        with run_folder(_key(train, held, base, config, parent)) as folder:
+            for candidate in _race(packer, held, plans, folder):
+                candidates.append(candidate)
+                notify(
+                    "train.candidate", variant=candidate.variant, score=100 * candidate.score, seconds=candidate.train_s
+                )
+                if candidate.score >= _ENOUGH:
+                    break
+            seconds = _seconds(candidates, packer.train.rows.cache_s)
+            winner = best_of(candidates, task, packer.held.targets)
+            adapter = packer.adapter(winner, candidates, seconds)
     curve = _curve(candidates, seconds["cache"], winner.score)
     return Trained(adapter, candidates, seconds, curve, _verdict(winner, candidates), packer)
 
