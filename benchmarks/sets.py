@@ -4,13 +4,13 @@
 and 2,000 test rows and three seeds, learning rates of the baselines chosen on the first; the two small ones by
 five-fold cross-validation over all their rows, a seed for each fold, rates chosen on the first fold, and half the rows
 in a batch, so that five epochs hold enough steps. Runs are kept by the digest of their job, so a benchmark that is
-stopped goes on where it was.
+stopped goes on where it was. `--keep-rates` takes the rates of the results that are there in place of a sweep.
 """
 
 import argparse
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from tsugiki.data.rows import Rows, Splits, read_splits
 from tsugiki.data.split import folds, subsample, with_validation
 from tsugiki.evaluate.compare import compare
 from tsugiki.evaluate.comparison import Correct, differences
-from tsugiki.evaluate.result import Result, write_results
+from tsugiki.evaluate.result import Result, read_results, write_results
 from tsugiki.train.config import Config, read_config
 
 RESULTS = Path(__file__).parent / "results"
@@ -64,17 +64,24 @@ def _at_most(rows: Rows | None, number: int | None) -> Rows | None:
     return rows.take(subsample(rows.labels, number, 0))
 
 
+def _rates(results: Iterable[Result]) -> dict[str, float]:
+    """The learning rate of each method that has one."""
+    return {row.method: row.learning_rate for row in results if row.learning_rate}
+
+
 def main() -> None:
     """Run what is missing and write the results of each set."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("TSUGIKI_DATA", "data")))
     parser.add_argument("--sets", nargs="*", default=[*FOLDED, *WHOLE])
     parser.add_argument("--methods", nargs="*", default=list(METHODS))
+    parser.add_argument("--keep-rates", action="store_true")
     options = parser.parse_args()
     for name in options.sets:
         results: list[Result] = []
         correct: dict[str, list[Correct]] = {}
-        rates: dict[str, float] = {}
+        kept = RESULTS / f"{name}.json"
+        rates = _rates(read_results(kept)) if options.keep_rates and kept.exists() else {}
         for number, (part, splits) in enumerate(parts(name, options.data)):
             out = RUNS / part.replace(" ", "-")
             found = compare(
@@ -86,12 +93,12 @@ def main() -> None:
                 config=config(name, number),
                 rates=rates,
             )
-            rates |= {row.method: row.learning_rate for row in found.results if row.learning_rate}
+            rates |= _rates(found.results)
             results += found.results
             for method, right in found.correct.items():
                 correct.setdefault(method, []).append(right)
         RESULTS.mkdir(exist_ok=True)
-        write_results(RESULTS / f"{name}.json", results)
+        write_results(kept, results)
         # Over the rows of all folds at once.
         joined = differences(results, {method: np.concatenate(right, axis=1) for method, right in correct.items()})
         rows = [{"dataset": name, **difference.model_dump(mode="json")} for difference in joined]

@@ -140,7 +140,7 @@ def test_no_fault_of_ours_quotes_what_it_stumbled_over(run, source, base, tmp_pa
 def test_what_a_stopped_run_leaves_has_no_text(run, source, base, tmp_path, monkeypatch):
     from tsugiki.train import loop
 
-    calls, step = [], loop._step
+    calls, step = [], loop.step
 
     def stop(*arguments):
         calls.append(1)
@@ -148,7 +148,7 @@ def test_what_a_stopped_run_leaves_has_no_text(run, source, base, tmp_path, monk
             raise KeyboardInterrupt
         return step(*arguments)
 
-    monkeypatch.setattr(loop, "_step", stop)
+    monkeypatch.setattr(loop, "step", stop)
     run("train", source, "--out", "made", "--base", base, *quick_options(train__checkpoint_s=0.001), code=130)
     assert list((home() / "runs").rglob("*.safetensors"))
     assert telling(home()) == []

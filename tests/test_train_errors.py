@@ -25,13 +25,6 @@ SPLITS = easy_splits()
 ROWS = {"train": pairs(SPLITS.train), "validation": pairs(SPLITS.validation)}
 
 
-@pytest.fixture(autouse=True)
-def own_home(tmp_path, monkeypatch):
-    monkeypatch.setenv("TSUGIKI_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("TSUGIKI_LANG", "en")
-    return tmp_path / "home"
-
-
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
     return tiny_base_folder(tmp_path_factory.mktemp("base"))

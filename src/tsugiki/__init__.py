@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from tsugiki.api import attach, compare, evaluate, graft, load, train
+    from tsugiki.api import attach, compare, evaluate, graft, load, plan, train
     from tsugiki.data.rows import read_splits
     from tsugiki.errors import TsugikiError
     from tsugiki.estimator import TsugikiClassifier
@@ -35,6 +35,7 @@ __all__ = [
     "evaluate",
     "graft",
     "load",
+    "plan",
     "read_splits",
     "train",
 ]
@@ -59,6 +60,7 @@ _HOMES = {
     "compare": "tsugiki.api",
     "graft": "tsugiki.api",
     "load": "tsugiki.api",
+    "plan": "tsugiki.api",
     "read_splits": "tsugiki.data.rows",
 }
 

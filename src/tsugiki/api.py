@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from tsugiki.evaluate.comparison import Comparison
     from tsugiki.evaluate.run import Evaluation
     from tsugiki.tasks.adapter import Adapter
+    from tsugiki.train.planned import Planned
     from tsugiki.train.run import Trained
 
 
@@ -106,6 +107,45 @@ def train_and_report(
     if out is not None:
         trained.adapter.save(Path(out))
     return trained
+
+
+def plan(
+    rows: Any,
+    *,
+    base: str | Path | None = None,
+    text: str | Sequence[str] | None = None,
+    pair: str | None = None,
+    label: str | None = None,
+    task: str | None = None,
+    sheet: str | None = None,
+    encoding: str | None = None,
+    config: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> "Planned":
+    """Choose where modules are to stand under a budget, and say what that would cost, without training.
+
+    Args:
+        rows: as for `train`, like everything below that is not told here.
+        base: folder or hub name of the base; None is the built-in encoder.
+        text: column of the texts.
+        pair: column of the second texts.
+        label: column of the labels.
+        task: `classify`, `tag` or `grade`.
+        sheet: of a workbook.
+        encoding: of text files.
+        config: a TOML file with the settings of the run.
+        settings: single settings over it; the budget is among them, such as `{"budget.max_params": "1%"}`.
+
+    Raises:
+        ConfigError: the budget has no room for any module, and what it would have to be.
+        RowsError, MissingError: as for `train`.
+    """
+    named: Any = {"text": text, "pair": pair, "label": label, "task": task, "sheet": sheet, "encoding": encoding}
+    wanted = {"placement.strategy": "evidence", **(settings or {})}
+    chosen = configure(base=base, config=config, settings=wanted, **named)
+    from tsugiki.train.planned import plan_adapter
+
+    return plan_adapter(read_splits(rows, chosen.data), chosen)
 
 
 def load(folder: str | Path, base: str | Base | None = None) -> "Adapter":

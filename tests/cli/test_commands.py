@@ -91,6 +91,23 @@ def test_what_is_not_to_be_kept_and_what_is_one_label_are_settings(tsugiki, aske
         assert found["data"]["merge_labels"] and not found["cache"]["enabled"]
 
 
+@pytest.mark.parametrize(
+    ("line", "settings"),
+    [
+        (["--placement", "auto"], {"placement.strategy": "evidence"}),
+        (["--placement", "top"], {"placement.strategy": "top"}),
+        (["--max-params", "1%"], {"budget.max_params": "1%", "placement.strategy": "evidence"}),
+        (
+            ["--max-train-s", "9", "--placement", "random"],
+            {"budget.max_train_s": "9", "placement.strategy": "random"},
+        ),
+    ],
+)
+def test_a_budget_is_for_the_strategy_that_keeps_to_it(tsugiki, asked, line, settings):
+    assert tsugiki("train", "rows.csv", "--out", "made", *line).code == 0
+    assert asked["train"]["settings"] == settings
+
+
 def test_train_shows_every_candidate_the_verdict_the_cost_and_the_next_step(tsugiki, asked):
     shown = tsugiki("train", "rows.csv", "--out", "made").out
     for part in (

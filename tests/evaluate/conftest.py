@@ -16,11 +16,6 @@ _TEXTS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _own_home(tmp_path, monkeypatch):
-    monkeypatch.setenv("TSUGIKI_HOME", str(tmp_path / "home"))
-
-
 @pytest.fixture(scope="session")
 def base_folder(tmp_path_factory):
     return tiny_base_folder(tmp_path_factory.mktemp("base"))

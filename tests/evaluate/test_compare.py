@@ -13,6 +13,7 @@ from tsugiki.errors import RowsError, TrainingError
 from tsugiki.evaluate import bench as benching
 from tsugiki.evaluate import compare as comparing
 from tsugiki.evaluate.compare import compare
+from tsugiki.evaluate.comparison import differences
 from tsugiki.evaluate.method import METHODS
 from tsugiki.evaluate.result import Result
 from tsugiki.train.config import read_config
@@ -194,9 +195,9 @@ def test_everything_is_compared_with_full_and_with_the_better_simple_method():
     validated = {"tsugiki": 0.9, "full": 0.9, "probe-all": 0.8, "tfidf": 0.7}
     right = {"tsugiki": [1, 1, 1, 1], "full": [1, 1, 1, 0], "probe-all": [1, 1, 0, 0], "tfidf": [1, 0, 0, 0]}
     results = [row(method=method, validation_score=score) for method, score in validated.items()]
-    differences = comparing.differences(results, {m: np.array([hits], dtype=bool) for m, hits in right.items()})
-    assert [(d.method, d.against) for d in differences] == [
+    found = differences(results, {m: np.array([hits], dtype=bool) for m, hits in right.items()})
+    assert [(d.method, d.against) for d in found] == [
         *(("tsugiki", "full"), ("probe-all", "full"), ("tfidf", "full")),
         *(("tsugiki", "probe-all"), ("full", "probe-all"), ("tfidf", "probe-all")),
     ]
-    assert differences[0].difference_points == 25.0
+    assert found[0].difference_points == 25.0

@@ -55,7 +55,7 @@ def train_and_die(base: str, settings: dict[str, Any], moment: str, number: int)
     """A whole run that is killed like `kill -9` right before the `number`-th time of a moment (0: never)."""
     moments = {
         "cache": (prefix_cache.PrefixCache, "_run"),
-        "step": (loop, "_step"),
+        "step": (loop, "step"),
         "validation": (loop, "evaluate"),
         "rename": (Path, "replace"),
         "candidate": (race.Track, "_candidate"),

@@ -6,14 +6,6 @@ from tests.support.bases import tiny_base_folder
 from tests.support.runs import easy_splits, quick_config
 
 
-@pytest.fixture(autouse=True, scope="session")
-def one_thread():
-    """More threads than free cores make tiny models slower, not faster."""
-    import torch
-
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="session")
 def folders(tmp_path_factory):
     """A saved package for each kind of candidate: `head`, `words`, `readout`, `suffix` and `joined`."""

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from accelerate import Accelerator
 
 from tests.support.runs import TASK, easy_splits, labelled, readout_plan, suffix_plan, tiny_base
 from tsugiki.adapt.adapted import AdaptedModel
@@ -160,7 +161,7 @@ def test_a_run_that_fails_leaves_the_base_without_a_hook(race, rows, monkeypatch
     def fail(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(loop, "_step", fail)
+    monkeypatch.setattr(loop, "step", fail)
     with pytest.raises(KeyboardInterrupt):
         trained(race)
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in rows.base.model.modules())
@@ -170,13 +171,15 @@ def test_a_run_that_fails_leaves_the_base_without_a_hook(race, rows, monkeypatch
 
 
 def test_one_step_is_adam_on_the_mean_loss_of_the_batch(race, graft, rows, monkeypatch):
+    # Adam makes much of a gradient next to zero: the same sums in the same order.
+    monkeypatch.setattr(Base, "step_tokens", 10_000)
     scripted(monkeypatch, (0.0, 9.0), (1.0, 1.0))
     settings = {"epochs": 1, "batch_rows": 48, "batch_tokens": 10_000, "warmup_share": 0.0, "module_dropout": 0.0}
     found = trained(race, **settings, weight_decay=0.0)
 
     scion = graft()
     optimiser = torch.optim.Adam(scion.parameters(), lr=0.01)
-    (batch,) = loop._batches(rows.train.rows, race(**settings).settings, 0)
+    (batch,) = loop.batches_of(rows.train.rows.lengths, race(**settings).settings, 0)
     torch.nn.functional.cross_entropy(scion(rows.train.rows, batch), rows.train.targets[batch]).backward()
     optimiser.step()
     for name, tensor in modules_of(scion).items():
@@ -186,14 +189,39 @@ def test_one_step_is_adam_on_the_mean_loss_of_the_batch(race, graft, rows, monke
     assert torch.allclose(bias, found.tensors["head.bias"], atol=1e-6)
 
 
+# Row by row, and in parts of a few rows.
+@pytest.mark.parametrize("step_tokens", [1, 64])
+def test_the_gradient_of_a_batch_in_parts_is_that_of_the_whole(race, graft, rows, monkeypatch, step_tokens):
+    settings, batch = race(module_dropout=0.0).settings, list(range(48))
+
+    def gradients(tokens):
+        monkeypatch.setattr(Base, "step_tokens", tokens)
+        scion = graft(random=True)
+        loop.step(scion, scion, rows.train, batch, settings, 0, Accelerator())
+        return [p.grad for p in scion.parameters()]
+
+    whole, parts = gradients(10_000), gradients(step_tokens)
+    assert all(torch.allclose(one, other, rtol=1e-4, atol=1e-6) for one, other in zip(whole, parts, strict=True))
+
+
 def test_every_row_is_trained_on_once_in_each_epoch_in_a_new_order(rows):
     settings = TrainSettings(batch_rows=5, batch_tokens=64)
-    epochs = [loop._batches(rows.train.rows, settings, epoch) for epoch in range(3)]
+    epochs = [loop.batches_of(rows.train.rows.lengths, settings, epoch) for epoch in range(3)]
     for batches in epochs:
         assert sorted(row for batch in batches for row in batch) == list(range(48))
-        assert all(loop._padded(rows.train.rows, batch) <= 64 and len(batch) <= 5 for batch in batches)
+        assert all(loop.padded(rows.train.rows, batch) <= 64 and len(batch) <= 5 for batch in batches)
     assert epochs[0] != epochs[1] != epochs[2]
-    assert loop._batches(rows.train.rows, settings, 1) == epochs[1]
+    assert loop.batches_of(rows.train.rows.lengths, settings, 1) == epochs[1]
+
+
+@pytest.mark.parametrize("step_tokens", [1, 25, 64, 10_000])
+def test_no_more_tokens_go_forward_and_back_at_once_than_there_is_room_for(rows, monkeypatch, step_tokens):
+    monkeypatch.setattr(Base, "step_tokens", step_tokens)
+    (batch,) = loop.batches_of(rows.train.rows.lengths, TrainSettings(batch_rows=48, batch_tokens=10_000), 0)
+    parts = loop.parts_of(rows.train.rows, batch)
+    assert [row for part in parts for row in part] == batch
+    assert all(len(part) == 1 or loop.padded(rows.train.rows, part) <= step_tokens for part in parts)
+    assert (len(parts) == 1) == (step_tokens == 10_000)
 
 
 def test_the_rate_rises_to_its_peak_and_falls_to_zero():
@@ -287,15 +315,15 @@ def test_validation_is_not_on_the_clock(race, monkeypatch):
 
 
 def test_every_step_is_on_the_clock(race, monkeypatch):
-    step = loop._step
+    step = loop.step
 
     def slow(*arguments):
         time.sleep(0.05)
         step(*arguments)
 
-    monkeypatch.setattr(loop, "_step", slow)
+    monkeypatch.setattr(loop, "step", slow)
     found = trained(race, epochs=2, batch_rows=8)
-    steps = 2 * len(loop._batches(race().train.rows, TrainSettings(batch_rows=8), 0))
+    steps = 2 * len(loop.batches_of(race().train.rows.lengths, TrainSettings(batch_rows=8), 0))
     assert steps >= 12 and 0.05 * steps < found.train_s < 0.05 * steps + 1.0
     assert [seconds for seconds, _ in found.curve] == sorted(seconds for seconds, _ in found.curve)
     assert 0.0 < found.curve[0][0] < 1.0 and found.curve[-1][0] == pytest.approx(found.train_s)
@@ -326,13 +354,13 @@ def poisoned(monkeypatch, at, gradient_only=False):
 @pytest.mark.parametrize("gradient_only", [False, True])
 def test_a_loss_that_is_not_a_number_ends_the_run_and_keeps_the_last_good_step(race, graft, monkeypatch, gradient_only):
     good = []
-    step = loop._step
+    step = loop.step
 
     def watched(model, scion, *rest):
         good.append(copy.deepcopy(scion.state_dict()))
         step(model, scion, *rest)
 
-    monkeypatch.setattr(loop, "_step", watched)
+    monkeypatch.setattr(loop, "step", watched)
     poisoned(monkeypatch, 4, gradient_only)
     started = race(epochs=3)
     with pytest.raises(TrainingError) as caught:

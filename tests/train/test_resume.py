@@ -48,7 +48,7 @@ def same(one, other):
 def counting(monkeypatch):
     """From here on, the candidates that are trained, each as often as it takes a step, and all that are begun."""
     steps, begun = [], []
-    step, train = loop._step, race.Track._train
+    step, train = loop.step, race.Track._train
 
     def begin(self, plan, *rest):
         begun.append(plan.variant)
@@ -58,7 +58,7 @@ def counting(monkeypatch):
         steps.append(begun[-1])
         step(*arguments)
 
-    monkeypatch.setattr(loop, "_step", take)
+    monkeypatch.setattr(loop, "step", take)
     monkeypatch.setattr(race.Track, "_train", begin)
     return steps, begun
 
@@ -146,7 +146,7 @@ def position(path):
 @pytest.mark.parametrize("change", [{"train.seed": 1}, {"placement.form": {"kind": "bottleneck", "rank": 8}}])
 def test_other_settings_do_not_go_on_from_it(bert, monkeypatch, whole, killed, change):
     _, begun = counting(monkeypatch)
-    monkeypatch.setattr(loop, "_step", lambda *_: pytest.fail("enough"))
+    monkeypatch.setattr(loop, "step", lambda *_: pytest.fail("enough"))
     with pytest.raises(pytest.fail.Exception):
         run(bert, **change)
     assert begun == whole.begun[:1]

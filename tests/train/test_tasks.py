@@ -23,11 +23,6 @@ def base(tmp_path_factory):
     return tiny_base_folder(tmp_path_factory.mktemp("base"))
 
 
-@pytest.fixture(autouse=True)
-def _own_home(tmp_path, monkeypatch):
-    monkeypatch.setenv("TSUGIKI_HOME", str(tmp_path / "home"))
-
-
 # Any: tests need not rule out that there are no labels.
 def tagged(n: int) -> Any:
     """Two easy rows side by side have the labels of both; each third row has none."""

@@ -27,7 +27,10 @@ from tsugiki.errors import ConfigError
 
 _PACKAGE = "tsugiki.cli.commands"
 # In the order in which they are needed; commands that are not named here follow, by name.
-_ORDER = ["demo", "data", "train", "predict", "evaluate", "compare", "inspect", "export", "import", "cache", "doctor"]
+_ORDER = (
+    *("demo", "data", "plan", "train", "predict", "evaluate", "compare"),
+    *("inspect", "export", "import", "cache", "doctor"),
+)
 
 
 class Command(TyperCommand):

@@ -21,9 +21,17 @@ ForceOption: TypeAlias = Annotated[bool, typer.Option("--force")]
 MergeOption: TypeAlias = Annotated[bool, typer.Option("--merge-labels")]
 NoCacheOption: TypeAlias = Annotated[bool, typer.Option("--no-cache")]
 PrecisionOption: TypeAlias = Annotated[float | None, typer.Option("--target-precision", metavar="SHARE", min=0, max=1)]
+PlacementOption: TypeAlias = Annotated[str | None, typer.Option("--placement", metavar="STRATEGY")]
+ParamsOption: TypeAlias = Annotated[str | None, typer.Option("--max-params", metavar="SHARE")]
+TrainSecondsOption: TypeAlias = Annotated[str | None, typer.Option("--max-train-s", metavar="SECONDS")]
+AddedLatencyOption: TypeAlias = Annotated[str | None, typer.Option("--max-added-latency", metavar="SHARE")]
+PeakBytesOption: TypeAlias = Annotated[str | None, typer.Option("--max-peak-bytes", metavar="SIZE")]
+PackageBytesOption: TypeAlias = Annotated[str | None, typer.Option("--max-package-bytes", metavar="SIZE")]
 ConfigOption: TypeAlias = Annotated[Path | None, typer.Option("--config", metavar="FILE")]
 SettingsOption: TypeAlias = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE")]
 OutOption: TypeAlias = Annotated[Path, typer.Option("--out", metavar="DIR")]
+
+_AUTO, _CHOOSES = "auto", "evidence"
 
 
 def settings_of(
@@ -33,8 +41,12 @@ def settings_of(
     merge_labels: bool = False,
     no_cache: bool = False,
     target_precision: float | None = None,
+    placement: str | None = None,
+    **budget: str | None,
 ) -> dict[str, str]:
     """`KEY=VALUE` pairs as settings, and what the options stand for that are short for a setting.
+
+    A budget without a strategy is for the one that keeps to it.
 
     Raises:
         ConfigError: a pair has no `=`.
@@ -49,4 +61,7 @@ def settings_of(
         (no_cache, "cache.enabled", "false"),
         (target_precision is not None, "train.target_precision", str(target_precision)),
     )
-    return found | {key: value for given, key, value in short if given}
+    limits = {f"budget.{name}": value for name, value in budget.items() if value is not None}
+    strategy = placement or (_AUTO if limits else None)
+    chosen = {"placement.strategy": _CHOOSES if strategy == _AUTO else strategy} if strategy else {}
+    return found | {key: value for given, key, value in short if given} | limits | chosen

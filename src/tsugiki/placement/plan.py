@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -12,6 +13,9 @@ from tsugiki.base.anatomy import RESIDUAL, Anatomy
 from tsugiki.errors import ConfigError
 from tsugiki.family import Family
 from tsugiki.spec import Spec
+
+if TYPE_CHECKING:
+    from tsugiki.placement.ground import Ground
 
 LINEAR = "linear"
 
@@ -36,6 +40,17 @@ class Plan:
     grafts: tuple[Graft, ...] = ()
     warm: bool = True
     params: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def facts(self) -> dict[str, Any]:
+        """As plain data, without tensors."""
+        modules = [{"layer": g.layer, "site": g.site, "form": g.form.model_dump(mode="json")} for g in self.grafts]
+        return {
+            "variant": self.variant,
+            "states": list(self.states),
+            "reader": self.reader.model_dump(mode="json"),
+            "modules": modules,
+            "warm": self.warm,
+        }
 
 
 class Strategy(Spec):
@@ -81,19 +96,33 @@ class Strategy(Spec):
             raise ConfigError("placement.boundary", found=boundary, allowed=f"0..{exit - 1}", exit=exit)
         form = FORMS.parse(self.form)
         grafts = tuple(
-            Graft(layer, site, form) for layer in range(boundary, exit) for site in self._sites(anatomy, layer)
+            Graft(layer, site, form) for layer in range(boundary, exit) for site in self.sites_of(anatomy, layer)
         )
         for graft in grafts:
             anatomy.site(graft.layer, graft.site)
         return Plan(f"suffix {boundary}/{exit}", head_states(exit), READERS.parse({"kind": "mean"}), grafts)
 
-    def _sites(self, anatomy: Anatomy, layer: int) -> list[str]:
+    def sites_of(self, anatomy: Anatomy, layer: int) -> list[str]:
         """Names of the sites of a layer, each once, `linear` replaced by what it stands for."""
         projections = [site.name for site in anatomy.sites[layer] if site.name != RESIDUAL]
         return list(dict.fromkeys(n for name in self.sites for n in (projections if name == LINEAR else [name])))
 
 
+class Informed(Strategy):
+    """A strategy that looks at the ground first, which takes seconds."""
+
+    def plans_on(self, ground: "Ground") -> list[Plan]:
+        """As `plans`, from what was found out about base, rows and machine."""
+        raise NotImplementedError(type(self).__name__)
+
+
 STRATEGIES: Family[Strategy] = Family("tsugiki.placement.strategies", Strategy)
+
+
+def plan_of(facts: Mapping[str, Any]) -> Plan:
+    """The plan that was written down."""
+    grafts = tuple(Graft(m["layer"], m["site"], FORMS.parse(m["form"])) for m in facts["modules"])
+    return Plan(facts["variant"], tuple(facts["states"]), READERS.parse(facts["reader"]), grafts, facts["warm"])
 
 
 def head_states(exit: int) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, Positi
 from tsugiki.base.upkeep import CacheSettings
 from tsugiki.data.reading import Reading
 from tsugiki.errors import ConfigError, MissingError, place_of
+from tsugiki.placement.budget import Budget
 from tsugiki.spec import Spec, parse
 
 
@@ -33,7 +34,8 @@ class PlacementSettings(Spec):
     """Where modules stand.
 
     Args:
-        strategy: `race` tries head, readout and two boundaries; `uniform` and `top` place modules as given here.
+        strategy: `race` tries head, readout and two boundaries; `uniform` and `top` place modules as given here;
+            `evidence` chooses boundary, exit, sites and ranks by the rows and the budget.
         boundary: first adapted layer; None: two thirds of the layers are below it (`uniform`: none are).
         exit: first layer that is not run; None runs all.
         sites: of each adapted layer; `linear` stands for all its projections.
@@ -103,6 +105,7 @@ class Config(Spec):
         usage_terms: what else its user must keep to.
         data: columns and rows.
         placement: where modules stand.
+        budget: what placements that are chosen may cost.
         train: how they are trained.
         cache: what is kept between runs.
     """
@@ -114,6 +117,7 @@ class Config(Spec):
     usage_terms: str | None = None
     data: DataSettings = DataSettings()
     placement: PlacementSettings = PlacementSettings()
+    budget: Budget = Budget()
     train: TrainSettings = TrainSettings()
     cache: CacheSettings = CacheSettings()
 

@@ -93,8 +93,9 @@ def fit(
             settings.learning_rate, settings.reader_learning_rate, settings.head_learning_rate, settings.weight_decay
         )
     )
-    epochs = settings.epochs or _passes(len(_batches(train.rows, settings, 0)))
-    steps = [_batches(train.rows, settings, epoch) for epoch in range(epochs)]
+    lengths = train.rows.lengths
+    epochs = num_passes(settings, len(batches_of(lengths, settings, 0)))
+    steps = [batches_of(lengths, settings, epoch) for epoch in range(epochs)]
     total = sum(map(len, steps))
     schedule = LambdaLR(optimiser, lambda step: _rate(step, total, settings.warmup_share))
     model = accelerator.prepare_model(scion) if accelerator.num_processes > 1 else scion
@@ -116,7 +117,7 @@ def fit(
             for number, batch in enumerate(steps[epoch]):
                 if number < first:
                     continue
-                _step(model, scion, train, batch, settings, at.step, accelerator)
+                step(model, scion, train, batch, settings, at.step, accelerator)
                 if not _is_finite(scion):
                     optimiser.zero_grad()
                     keep(at)
@@ -130,8 +131,8 @@ def fit(
                 at = at.stepped(number + 1)
                 advance(len(batch))
                 if not predicted_s and (number >= first + 2 or number + 1 == len(steps[epoch])):
-                    tokens = sum(_padded(train.rows, b) for b in steps[epoch][first : number + 1])
-                    share = tokens / sum(_padded(train.rows, b) for b in steps[epoch])
+                    tokens = sum(padded(train.rows, b) for b in steps[epoch][first : number + 1])
+                    share = tokens / sum(padded(train.rows, b) for b in steps[epoch])
                     predicted_s = (at.train_s - before_s + time.perf_counter() - began) / share
                 if time.perf_counter() - saved > settings.checkpoint_s:
                     at = at.spent(time.perf_counter() - began)
@@ -166,23 +167,24 @@ def evaluate(scion: Scion, held: Labelled) -> tuple[float, float]:
     return held.task.measure(scores(scion, held.rows), held.targets)
 
 
-def _step(
+def step(
     model: torch.nn.Module,
     scion: Scion,
     train: Labelled,
     batch: Sequence[int],
     settings: TrainSettings,
-    step: int,
+    number: int,
     accelerator: Accelerator,
 ) -> None:
+    """Add the gradient of a batch, whose share of this process goes forward and back in parts."""
     world, rank = accelerator.num_processes, accelerator.process_index
     # A process without a row still takes part, with weight 0, since all meet in the backward pass.
     own = list(batch[rank::world]) or [batch[0]]
     weight = 1.0 if batch[rank::world] else 0.0
-    generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + step * world + rank)
+    generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + number * world + rank)
     scion.set_training(settings.module_dropout, generator)
     # What is kept for the way back is that of a part of the batch; processes meet at their last part.
-    *parts, last = _parts(train.rows, own)
+    *parts, last = parts_of(train.rows, own)
     for rows in (*parts, last):
         with nullcontext() if rows is last else accelerator.no_sync(model):
             logits = model(train.rows, rows)
@@ -192,7 +194,7 @@ def _step(
             accelerator.backward(loss)
 
 
-def _parts(rows: CachedRows, batch: list[int]) -> list[list[int]]:
+def parts_of(rows: CachedRows, batch: list[int]) -> list[list[int]]:
     """A batch in parts that go forward and back at once."""
     most = max(1, rows.base.step_tokens // max(rows.lengths[i] for i in batch))
     return [batch[at : at + most] for at in range(0, len(batch), most)]
@@ -213,16 +215,18 @@ def _close(accelerator: Accelerator) -> None:
         tracker.finish()
 
 
-def _passes(steps: int) -> int:
-    """Passes over rows that make so many steps; `explanation/measurements` has the figures."""
-    return min(_MOST, max(_FEWEST, -(-_STEPS // steps)))
+def num_passes(settings: TrainSettings, steps: int) -> int:
+    """Passes over rows, one of which has so many steps; `explanation/measurements` has the figures."""
+    return settings.epochs or min(_MOST, max(_FEWEST, -(-_STEPS // steps)))
 
 
-def _batches(rows: CachedRows, settings: TrainSettings, epoch: int) -> list[list[int]]:
-    return length_batches(rows.lengths, settings.batch_tokens, settings.batch_rows, shuffle_seed=(settings.seed, epoch))
+def batches_of(lengths: Sequence[int], settings: TrainSettings, epoch: int) -> list[list[int]]:
+    """The steps of one pass."""
+    return length_batches(lengths, settings.batch_tokens, settings.batch_rows, shuffle_seed=(settings.seed, epoch))
 
 
-def _padded(rows: CachedRows, batch: Sequence[int]) -> int:
+def padded(rows: CachedRows, batch: Sequence[int]) -> int:
+    """Tokens of a batch, padding included."""
     return len(batch) * max(len(rows.token_ids[i]) for i in batch)
 
 

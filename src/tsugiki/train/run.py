@@ -2,35 +2,26 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from tsugiki.adapt.package import Package
-from tsugiki.adapt.package_checks import check_base
 from tsugiki.base.kernels import lean_kernels
-from tsugiki.base.legible import require_legible
-from tsugiki.base.model import Base, load_base
 from tsugiki.base.prefix_cache import PrefixCache
-from tsugiki.base.tokens import MAX_LENGTH
-from tsugiki.data.checks import check, require_learnable
 from tsugiki.data.rows import Rows, Splits
-from tsugiki.data.spelling import merged
-from tsugiki.data.split import subsample, with_validation
 from tsugiki.data.texts import clip
-from tsugiki.errors import ConfigError, RowsError
 from tsugiki.i18n import notify, text, warn
-from tsugiki.placement.plan import STRATEGIES, Plan, head_states
-from tsugiki.spec import digest
+from tsugiki.placement.plan import Plan, head_states
 from tsugiki.tasks.adapter import Adapter
-from tsugiki.tasks.task import Task, task_for
 from tsugiki.train.candidate import Candidate
 from tsugiki.train.choice import best_of
 from tsugiki.train.config import Config
-from tsugiki.train.continued import continued, with_labels_of
 from tsugiki.train.folder import run_folder
 from tsugiki.train.heads import head_candidate, joined, words_candidate
 from tsugiki.train.loop import Labelled
 from tsugiki.train.pack import Packer
+from tsugiki.train.planning import plans_of
+from tsugiki.train.prepare import Prepared, prepare
 from tsugiki.train.race import Track
 from tsugiki.train.trackers import require_trackers
 
@@ -100,80 +91,27 @@ def train_adapter(splits: Splits, config: Config, parent: Package | None = None)
         PackageError: the package to go on from is of another base.
     """
     require_trackers(config.train.trackers)
-    splits = merged(splits, _known(config, parent)) if config.data.merge_labels else splits
-    require_learnable(splits)
-    for finding in check(splits):
-        warn(finding.code, **finding.facts)
-    train, held = _sampled(splits, config)
-    task = task_for(train, config.data)
-    if parent is not None:
-        task = with_labels_of(parent, task, train)
-    # What was found out is kept, so that rows to be evaluated are read alike.
-    config = config.model_copy(update={"data": config.data.model_copy(update={"task": task.kind})})
-    base = open_base(config)
-    if parent is not None:
-        check_base(parent, base)
-    plans = _plans(base, config) if parent is None else continued(parent, task)
-    if not len(held):
-        if parent is not None:
-            raise RowsError("train.nothing_to_go_on_by", rows=len(train))
-        warn("train.no_validation")
-        plans = []
-    with lean_kernels(base.dtype):
-        packer = _packer(task, train, held, base, plans, config, parent)
-        candidates: list[Candidate] = []
-        with run_folder(_key(train, held, base, config, parent)) as folder:
-            for candidate in _race(packer, held, plans, folder):
-                candidates.append(candidate)
-                notify(
-                    "train.candidate", variant=candidate.variant, score=100 * candidate.score, seconds=candidate.train_s
-                )
-                if candidate.score >= _ENOUGH:
-                    break
-            seconds = _seconds(candidates, packer.train.rows.cache_s)
-            winner = best_of(candidates, task, packer.held.targets)
-            adapter = packer.adapter(winner, candidates, seconds)
+    ready = prepare(splits, config, parent)
+    candidates: list[Candidate] = []
+    with lean_kernels(ready.base.dtype), run_folder(ready.key) as folder:
+        plans = plans_of(ready, folder)
+        packer = _packer(ready, plans)
+        for candidate in _race(packer, ready.held, plans, folder):
+            candidates.append(candidate)
+            notify("train.candidate", variant=candidate.variant, score=100 * candidate.score, seconds=candidate.train_s)
+            if candidate.score >= _ENOUGH:
+                break
+        seconds = _seconds(candidates, packer.train.rows.cache_s)
+        winner = best_of(candidates, ready.task, packer.held.targets)
+        adapter = packer.adapter(winner, candidates, seconds)
     curve = _curve(candidates, seconds["cache"], winner.score)
     return Trained(adapter, candidates, seconds, curve, _verdict(winner, candidates), packer)
 
 
-def _known(config: Config, parent: Package | None) -> tuple[str, ...]:
-    """Spellings of labels that hold whatever the rows say."""
-    return config.data.grades or (tuple(parent.manifest.task["labels"]) if parent is not None else ())
-
-
-def open_base(config: Config) -> Base:
-    """The base of a run, in the precision of this machine."""
-    return load_base(config.base, precision=config.precision)
-
-
-def _sampled(splits: Splits, config: Config) -> tuple[Rows, Rows]:
-    """Training rows, at most as many as wanted, and validation rows."""
-    splits = with_validation(splits, share=config.data.validation_share, seed=config.train.seed)
-    train = splits.train
-    assert train is not None and train.labels is not None
-    wanted = config.train.max_rows
-    if wanted is not None and wanted < len(train):
-        few = train.take(subsample(train.strata, wanted, config.train.seed))
-        if len(set(few.labels or ())) < 2:
-            raise ConfigError("train.max_rows", found=wanted, classes=len(train.classes))
-        train = few
-    return train, splits.validation or Rows((), (), train.several)
-
-
-def _plans(base: Base, config: Config) -> list[Plan]:
-    placement = config.placement.model_dump(mode="json")
-    strategy = STRATEGIES.parse({"kind": placement.pop("strategy"), **placement})
-    return strategy.plans(base.anatomy)
-
-
-def _packer(
-    task: Task, train: Rows, held: Rows, base: Base, plans: list[Plan], config: Config, parent: Package | None
-) -> Packer:
+def _packer(ready: Prepared, plans: list[Plan]) -> Packer:
     """Cache what the plans need; the clock holds the training rows, since validation passes are not counted."""
-    max_length = min(config.data.max_length or MAX_LENGTH, base.max_length)
-    require_legible(base, train.texts, max_length, force=config.data.illegible == "warn")
-    cache = PrefixCache(base, max_length, config.cache)
+    config, base, task = ready.config, ready.base, ready.task
+    cache = PrefixCache(base, ready.max_length, config.cache)
     top = config.placement.exit or base.num_layers
     # States that are read once cost more to keep than to compute.
     kept = plans if config.train.epochs != 1 else []
@@ -182,11 +120,11 @@ def _packer(
     def states(rows: Rows) -> Labelled:
         return Labelled(cache.rows(rows.texts, wanted, top), task.targets(rows.labels or ()), task)
 
-    learnt = states(train)
-    cut = sum(length == max_length for length in learnt.rows.lengths)
+    learnt = states(ready.train)
+    cut = sum(length == ready.max_length for length in learnt.rows.lengths)
     if cut:
-        warn("train.cut", rows=cut, max_length=max_length)
-    return Packer(config, base, task, max_length, train, learnt, states(held), parent)
+        warn("train.cut", rows=cut, max_length=ready.max_length)
+    return Packer(config, base, task, ready.max_length, ready.train, learnt, states(ready.held), ready.parent)
 
 
 def _tokens_needed(plan: Plan) -> tuple[int, ...]:
@@ -194,14 +132,6 @@ def _tokens_needed(plan: Plan) -> tuple[int, ...]:
     if boundary is None:
         return plan.states
     return (boundary,) if boundary else ()
-
-
-def _key(train: Rows, held: Rows, base: Base, config: Config, parent: Package | None) -> str:
-    """What decides the outcome: the same settings, rows, base and parent find a run again that was killed."""
-    settings = config.model_dump(mode="json", exclude={"name", "licence", "usage_terms", "cache"})
-    return digest([settings, train.digest(), held.digest(), base.digest, str(base.dtype), parent and parent.digest])[
-        :16
-    ]
 
 
 def _race(packer: Packer, held: Rows, plans: list[Plan], folder: Path) -> Iterator[Candidate]:
@@ -225,10 +155,16 @@ def _race(packer: Packer, held: Rows, plans: list[Plan], folder: Path) -> Iterat
         yield both
     track = Track(packer.base, train, packer.held, packer.config.train, folder)
     leader = max(candidate.score for candidate in found)
+    starts = {head.head.states: head.start}
     for plan in plans:
         if not _worth(plan, head, found, packer.held):
             continue
-        candidate = track.run(plan, head.start, leader)
+        if plan.states not in starts and not plan.params:
+            lower = replace(head_candidate(train, packer.held, plan.states), variant=f"head of {max(plan.states)}")
+            starts[plan.states] = lower.start
+            found.append(lower)
+            yield lower
+        candidate = track.run(plan, starts.get(plan.states), leader)
         leader = max(leader, candidate.score)
         for more in (candidate, joined(candidate, words, packer.held)):
             if more is not None:
@@ -271,13 +207,20 @@ def _verdict(winner: Candidate, candidates: list[Candidate]) -> str:
         return text("train.no_validation")
     if winner.score >= _ENOUGH and winner is candidates[-1]:
         return text("train.enough", variant=winner.variant, score=100 * winner.score)
-    key = {"words": "train.words_enough", "head": "train.head_enough", "head + words": "train.head_enough"}
-    plain = [c.score for c in candidates if c.variant in key and c is not winner]
+    key = _verdict_on(winner)
+    grafted = key == "train.modules_won"
+    plain = [c.score for c in candidates if _verdict_on(c) != "train.modules_won" and c is not winner]
     dearer = [c.score for c in candidates if c is not winner]
-    grafted = winner.variant not in key
     return text(
-        key.get(winner.variant, "train.modules_won"),
+        key,
         variant=winner.variant,
         score=100 * winner.score,
         rest=100 * max(plain if grafted else dearer, default=0.0),
     )
+
+
+def _verdict_on(candidate: Candidate) -> str:
+    """What is to be said where it wins."""
+    if candidate.variant == "words":
+        return "train.words_enough"
+    return "train.head_enough" if candidate.variant.startswith("head") else "train.modules_won"

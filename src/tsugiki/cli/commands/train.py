@@ -8,6 +8,7 @@ import typer
 
 from tsugiki.cli.answer import Answer, table
 from tsugiki.cli.options import (
+    AddedLatencyOption,
     BaseOption,
     ConfigOption,
     EncodingOption,
@@ -16,13 +17,18 @@ from tsugiki.cli.options import (
     MergeOption,
     NoCacheOption,
     OutOption,
+    PackageBytesOption,
     PairOption,
+    ParamsOption,
+    PeakBytesOption,
+    PlacementOption,
     PrecisionOption,
     RowsArgument,
     SettingsOption,
     SheetOption,
     TaskOption,
     TextOption,
+    TrainSecondsOption,
     settings_of,
 )
 from tsugiki.i18n import text as say
@@ -51,6 +57,12 @@ def run(
     target_precision: PrecisionOption = None,
     merge_labels: MergeOption = False,
     no_cache: NoCacheOption = False,
+    placement: PlacementOption = None,
+    max_params: ParamsOption = None,
+    max_train_s: TrainSecondsOption = None,
+    max_added_latency: AddedLatencyOption = None,
+    max_peak_bytes: PeakBytesOption = None,
+    max_package_bytes: PackageBytesOption = None,
     force: ForceOption = False,
     config: ConfigOption = None,
     settings: SettingsOption = None,
@@ -60,7 +72,17 @@ def run(
 
     named = {"text": text, "pair": pair, "task": task, "label": label, "sheet": sheet, "encoding": encoding}
     chosen = settings_of(
-        settings, force=force, merge_labels=merge_labels, no_cache=no_cache, target_precision=target_precision
+        settings,
+        force=force,
+        merge_labels=merge_labels,
+        no_cache=no_cache,
+        target_precision=target_precision,
+        placement=placement,
+        max_params=max_params,
+        max_train_s=max_train_s,
+        max_added_latency=max_added_latency,
+        max_peak_bytes=max_peak_bytes,
+        max_package_bytes=max_package_bytes,
     )
     trained = train_and_report(rows, base=base, out=out, parent=parent, config=config, settings=chosen, **named)
     return Answer({"out": str(out), **bill(trained)}, page(trained, out))

@@ -1,0 +1,46 @@
+"""What a choice is measured against: placements that cost the same and were not chosen."""
+
+import math
+
+import numpy as np
+
+from tsugiki.adapt.adapted import Graft
+from tsugiki.placement.choice import Option
+from tsugiki.placement.ground import Ground
+from tsugiki.placement.plan import Plan
+
+
+def random_like(plan: Plan, ground: Ground, seed: int) -> Plan:
+    """The same ranks between the same boundary and exit, at sites drawn by chance; one stands at the boundary."""
+    rng = np.random.default_rng(seed)
+    boundary, exit = min(graft.layer for graft in plan.grafts), max(plan.states)
+    lowest = [(boundary, site) for site in ground.sites[boundary]]
+    above = [(layer, site) for layer in range(boundary + 1, exit) for site in ground.sites[layer]]
+    first = lowest.pop(int(rng.integers(len(lowest))))
+    rest = [*lowest, *above]
+    drawn = [first, *(rest[at] for at in rng.permutation(len(rest))[: len(plan.grafts) - 1])]
+    forms = [plan.grafts[at].form for at in rng.permutation(len(plan.grafts))]
+    grafts = [Graft(layer, site, form) for (layer, site), form in zip(drawn, forms, strict=True)]
+    return ground.plan(grafts, exit, "random")
+
+
+def uniform_like(option: Option, ground: Ground) -> Plan:
+    """One rank at every site of a suffix under the same exit: the suffix and rank that come nearest in cost."""
+    exit = max(option.plan.states)
+    plans = [
+        ground.plan(
+            [Graft(layer, site, form) for layer in range(boundary, exit) for site in ground.sites[layer]],
+            exit,
+            "uniform",
+        )
+        for boundary in range(exit)
+        for form in ground.forms.values()
+    ]
+
+    def far(plan: Plan) -> tuple[float, float]:
+        cost = ground.cost(plan)
+        seconds = abs(math.log(cost.train_s / option.cost.train_s))
+        # Seconds within a tenth are alike; parameters decide among those.
+        return round(seconds, 1), abs(math.log(cost.num_params / option.cost.num_params))
+
+    return min(plans, key=far)

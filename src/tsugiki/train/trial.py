@@ -1,0 +1,152 @@
+"""What a placement costs here, by taking a few steps and giving a few answers with it."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+
+from tsugiki.adapt.adapted import AdaptedModel
+from tsugiki.base.model import Base
+from tsugiki.base.prefix_cache import PrefixCache
+from tsugiki.base.suffix import run_states
+from tsugiki.base.upkeep import CacheSettings
+from tsugiki.placement.costs import Costs, Measured, fit_costs
+from tsugiki.placement.plan import Plan
+from tsugiki.placement.strategies.uniform import Uniform
+from tsugiki.train.config import PlacementSettings
+from tsugiki.train.loop import Labelled, batches_of, num_passes, padded, parts_of, step
+from tsugiki.train.prepare import Prepared
+from tsugiki.train.race import Track
+from tsugiki.train.scion import NAME, Scion
+
+_BATCHES, _STEPS, _ANSWERS = 3, 2, 9
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Batches of the lengths that training will see.
+
+    Args:
+        track: of the rows in these batches.
+        batches: that a step is timed on.
+    """
+
+    track: Track
+    batches: list[list[int]]
+
+    @property
+    def base(self) -> Base:
+        """The base."""
+        return self.track.base
+
+    def measure(self, plan: Plan) -> Measured:
+        """Time one plan; nothing of it stays on the base."""
+        adapted = AdaptedModel(self.base.model, self.base.anatomy)
+        scion = Scion(adapted, plan.grafts, self.track.classifier(plan, None), seed=0).to(self.base.device)
+        try:
+            return Measured(self._step_s(scion), self._kept_bytes(scion), self._answer_ms(adapted, plan))
+        finally:
+            adapted.detach()
+
+    def _step_s(self, scion: Scion) -> float:
+        settings = self.track.settings
+        accelerator = Accelerator()
+        optimiser = torch.optim.AdamW(scion.groups(1e-9, 1e-9, 1e-9, 0.0))
+
+        def steps() -> None:
+            for number, batch in enumerate(self.batches):
+                step(scion, scion, self.track.train, batch, settings, number, accelerator)
+                optimiser.step()
+                optimiser.zero_grad()
+
+        return _least_s(steps, _STEPS) / len(self.batches)
+
+    def _kept_bytes(self, scion: Scion) -> float:
+        """Bytes that the largest part of a batch keeps for the way back, each storage once."""
+        rows = self.track.train.rows
+        largest = max((part for batch in self.batches for part in parts_of(rows, batch)), key=lambda p: padded(rows, p))
+        kept: dict[int, int] = {}
+
+        def keep(tensor: torch.Tensor) -> torch.Tensor:
+            storage = tensor.untyped_storage()
+            kept[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        frozen = {p.untyped_storage().data_ptr() for p in self.base.model.parameters()}
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            scores = scion(rows, largest)
+        del scores
+        return float(sum(size for place, size in kept.items() if place not in frozen))
+
+    def _answer_ms(self, adapted: AdaptedModel, plan: Plan) -> float:
+        middle = sorted(self.batches, key=lambda b: padded(self.track.train.rows, b) / len(b))[len(self.batches) // 2]
+        ids, mask = self.track.train.rows.batch(middle[:1])
+
+        def answer() -> None:
+            run_states(adapted.model, self.base.anatomy, ids, mask, plan.states)
+
+        with torch.inference_mode(), adapted.using(NAME):
+            return 1000 * _least_s(answer, _ANSWERS)
+
+
+def costs_of(ready: Prepared, lengths: Sequence[int]) -> Costs:
+    """Time a handful of plans that differ in layers, modules, ranks and exit.
+
+    Args:
+        ready: rows, task, base and settings.
+        lengths: tokens of each training row.
+    """
+    base, rows, task, settings = ready.base, ready.train, ready.task, ready.config.train
+    batches = batches_of(lengths, settings, 0)
+    by_size = sorted(batches, key=lambda batch: len(batch) * max(lengths[row] for row in batch))
+    # Spread over all sizes, so that their mean is that of a whole pass.
+    shown = [by_size[(2 * at + 1) * len(by_size) // (2 * _BATCHES)] for at in range(min(_BATCHES, len(by_size)))]
+    drawn = [row for batch in shown for row in batch]
+    place = {row: at for at, row in enumerate(drawn)}
+    sample = rows.take(drawn)
+    plans = _plans(base, ready.config.placement)
+    states = {min(g.layer for g in plan.grafts) for plan in plans if plan.grafts} - {0}
+    cache = PrefixCache(base, ready.max_length, CacheSettings(enabled=False))
+    cached = cache.rows(sample.texts, states, base.num_layers)
+    train = Labelled(cached, task.targets(sample.labels or ()), task)
+    track = Track(base, train, train, settings, Path())
+    trial = Trial(track, [[place[row] for row in batch] for batch in shown])
+    pooled_bytes = len(rows) * (base.num_layers + 1) * base.width * torch.float32.itemsize
+    passes = num_passes(settings, len(batches))
+    return fit_costs(plans, trial.measure, base.anatomy, passes, len(batches), pooled_bytes)
+
+
+def _plans(base: Base, placement: PlacementSettings) -> list[Plan]:
+    """Plans whose loads are as different as can be."""
+    layers, sites, form = base.num_layers, placement.sites, placement.form
+
+    def suffix(boundary: int, exit: int, sites: Sequence[str] = sites, **changed: object) -> Plan:
+        chosen = {**form, **{name: value for name, value in changed.items() if name in form}}
+        strategy = Uniform(boundary=boundary, exit=exit, sites=tuple(sites), form=chosen)
+        return strategy.plans(base.anatomy)[0]
+
+    middle = layers // 2
+    one = (base.anatomy.sites[layers - 1][0].name,)
+    found = [
+        suffix(layers - 1, layers),
+        suffix(middle, layers),
+        suffix(0, layers),
+        suffix(middle, layers, one),
+        suffix(middle, layers, rank=32),
+        suffix(0, max(1, middle)),
+    ]
+    return list({(plan.grafts, plan.states): plan for plan in found}.values())
+
+
+def _least_s(work: Callable[[], None], times: int) -> float:
+    """Seconds of some work, once it is warm; whatever else the machine does only ever adds to them."""
+    work()
+    found = []
+    for _ in range(times):
+        began = time.perf_counter()
+        work()
+        found.append(time.perf_counter() - began)
+    return min(found)
