@@ -25,7 +25,6 @@ class Budget(Spec):
         max_added_latency: of an answer, as a share of the base's own, `5%` or 0.05.
         max_peak_bytes: of training, above the base, such as `500MB`.
         max_package_bytes: of what is saved.
-        min_score: on validation (0..1) that has to be reached.
     """
 
     max_params: Share | None = None
@@ -33,7 +32,6 @@ class Budget(Spec):
     max_added_latency: Share | None = None
     max_peak_bytes: Annotated[ByteSize, Field(gt=0)] | None = None
     max_package_bytes: Annotated[ByteSize, Field(gt=0)] | None = None
-    min_score: float | None = Field(default=None, gt=0, le=1)
 
     def limits(self, base_latency_ms: float, base_params: int) -> Iterator[tuple[str, float]]:
         """Each limit that is set, by the cost that it bounds and in its unit.
