@@ -30,8 +30,8 @@ from tsugiki.tasks.task import Task
 from tsugiki.train.checkpoint import Checkpoint
 from tsugiki.train.config import TrainSettings
 from tsugiki.train.loop import Labelled, fit
-from tsugiki.train.race import Track
 from tsugiki.train.scion import Scion
+from tsugiki.train.track import Track
 
 ROWS, LENGTH, CLASSES, LAYERS, WIDTH, VOCABULARY = 16, 48, 8, 24, 512, 4096
 

@@ -26,8 +26,8 @@ from tsugiki.train.checkpoint import Checkpoint
 from tsugiki.train.config import TrainSettings
 from tsugiki.train.heads import head_candidate
 from tsugiki.train.loop import Labelled, fit
-from tsugiki.train.race import Track
 from tsugiki.train.scion import Scion
+from tsugiki.train.track import Track
 
 TIMES, EPOCHS, LENGTH, NEW = 3, 6, 256, 20
 Train = Callable[[Labelled], float]

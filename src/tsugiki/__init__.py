@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from tsugiki.api import attach, compare, evaluate, graft, load, plan, train
+    from tsugiki.api import ablate, attach, compare, evaluate, graft, load, plan, train
     from tsugiki.data.rows import read_splits
     from tsugiki.errors import TsugikiError
     from tsugiki.estimator import TsugikiClassifier
@@ -30,6 +30,7 @@ __all__ = [
     "TsugikiClassifier",
     "TsugikiError",
     "__version__",
+    "ablate",
     "attach",
     "compare",
     "evaluate",
@@ -56,6 +57,7 @@ _HOMES = {
     "Adapter": "tsugiki.tasks.adapter",
     "TsugikiClassifier": "tsugiki.estimator",
     "TsugikiError": "tsugiki.errors",
+    "ablate": "tsugiki.api",
     "attach": "tsugiki.api",
     "compare": "tsugiki.api",
     "graft": "tsugiki.api",

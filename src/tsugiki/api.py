@@ -25,6 +25,7 @@ from tsugiki.spec import parse
 from tsugiki.train.config import Config, PlacementSettings, read_config
 
 if TYPE_CHECKING:
+    from tsugiki.ablation import Ablation
     from tsugiki.adapt.grafted import Grafted
     from tsugiki.evaluate.comparison import Comparison
     from tsugiki.evaluate.run import Evaluation
@@ -202,6 +203,44 @@ def evaluate(
         else:
             warn("data.alike_labels", count=len(other), labels=shown(other))
     return run.evaluate(adapter, labelled, adapter.manifest.review, target_precision)
+
+
+def ablate(
+    adapter: "Adapter",
+    rows: Any,
+    *,
+    split: str = "test",
+    text: str | Sequence[str] | None = None,
+    pair: str | None = None,
+    label: str | None = None,
+    sheet: str | None = None,
+    encoding: str | None = None,
+) -> "Ablation":
+    """Measure what each layer, site and module of an adapter brings, and keep that for the next task on its base.
+
+    Args:
+        adapter: with modules.
+        rows: as for `evaluate`, like all that follow; rows that it was not trained on.
+        split: to answer, where the rows have several.
+        text: column of the texts.
+        pair: column of the second texts.
+        label: column of the labels.
+        sheet: of a workbook.
+        encoding: of text files.
+
+    Raises:
+        PackageError: the adapter has no module.
+        RowsError: the rows cannot be read, or have no label that it knows.
+        MissingError: the rows or their split are not there.
+    """
+    from tsugiki.evaluate import ablation
+    from tsugiki.placement.prior import remember
+
+    table = read_table(rows, split, Reading(sheet=sheet, encoding=encoding))
+    named: Any = {"text": text, "pair": pair, "label": label}
+    found = ablation.ablate(adapter, unlabelled(table, adapter.reading.fitting(table.columns).over(**named)))
+    remember(found)
+    return found
 
 
 def compare(

@@ -6,7 +6,7 @@ are canonical, so its sha256 is the digest of the package: it names the digest o
 
 import hashlib
 import json
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, ValidationError
 
@@ -15,6 +15,8 @@ from tsugiki.review import Review
 from tsugiki.spec import Spec, canonical, wanted
 
 SCHEMA_VERSION = 1
+# Of a mean, between which it lies in nine of ten cases.
+_ERRORS = 1.64
 
 
 class BaseFacts(Spec):
@@ -93,6 +95,45 @@ class DataFacts(Spec):
     class_counts: dict[str, int]
 
 
+class Forecast(Spec):
+    """A cost as it was foretold before training, and as it came out."""
+
+    predicted: float
+    measured: float
+
+
+class Control(Spec):
+    """How a chosen placement did beside one of the same cost that was not chosen.
+
+    Args:
+        variant: of the control.
+        chosen: variant that was chosen.
+        passes: over the rows, after which both were measured.
+        gain: loss on a validation row that the choice saves against the control, in the mean.
+        error: standard error of that mean, over rows.
+        num_rows: of validation.
+    """
+
+    variant: str
+    chosen: str
+    passes: int
+    gain: float
+    error: float
+    num_rows: int
+
+    @property
+    def margin(self) -> float:
+        """Half the width of the interval in which the gain lies in nine of ten cases."""
+        return _ERRORS * self.error
+
+    @property
+    def verdict(self) -> Literal["better", "worse", "even"]:
+        """What can be said of the choice beyond the chance of the rows."""
+        if abs(self.gain) <= self.margin:
+            return "even"
+        return "better" if self.gain > 0 else "worse"
+
+
 class Manifest(Spec):
     """A package in one file.
 
@@ -110,6 +151,8 @@ class Manifest(Spec):
         metrics: scores and costs, `{name: number}`.
         review: from which confidence on answers may be used unseen; None where no row was held out.
         candidates: every candidate of the race with its score and cost.
+        forecasts: what placements that were chosen were to cost, by variant and name of the cost.
+        controls: what a placement that was chosen was measured against.
         licence: SPDX expression of the adapter.
         usage_terms: what else its user must keep to.
         parents: digests of the packages it came from.
@@ -129,6 +172,8 @@ class Manifest(Spec):
     metrics: dict[str, float]
     review: Review | None = None
     candidates: tuple[dict[str, Any], ...] = ()
+    forecasts: dict[str, dict[str, Forecast]] = Field(default_factory=dict)
+    controls: tuple[Control, ...] = ()
     licence: str | None = None
     usage_terms: str | None = None
     parents: tuple[str, ...] = ()

@@ -20,6 +20,7 @@ def test_every_command_of_the_house_is_there():
         "predict",
         "evaluate",
         "compare",
+        "ablate",
         "inspect",
         "export",
         "import",

@@ -11,12 +11,13 @@ from tsugiki.base.anatomy import find_anatomy
 from tsugiki.errors import ConfigError
 from tsugiki.placement.budget import Budget
 from tsugiki.placement.choice import Choice, Option, _options, choose
-from tsugiki.placement.controls import random_like, uniform_like
+from tsugiki.placement.controls import controls_of, random_like, uniform_like
 from tsugiki.placement.costs import Costs, Load
 from tsugiki.placement.evidence import RANKS, Evidence
 from tsugiki.placement.ground import Ground
 from tsugiki.placement.knapsack import best_modules
-from tsugiki.placement.plan import STRATEGIES, Informed
+from tsugiki.placement.plan import STRATEGIES, Informed, plan_of
+from tsugiki.placement.prior import Prior
 
 ANATOMY = find_anatomy(tiny("bert"))
 SITES = ("attention.query", "mlp.up")
@@ -32,12 +33,14 @@ COSTS = Costs(
 
 
 def ground(gains=None, exits=(2.0, 1.5, 1.2, 1.0), **budget):
-    """Two sites a layer; a module in a higher layer is worth more, unless gains say another."""
+    """Two sites a layer; a module in a higher layer is worth more, unless gains say another. No limit of itself."""
     usual = {(layer, site): tuple((layer + 1) * r / 400 for r in RANKS) for layer in range(LAYERS) for site in SITES}
     evidence = Evidence(usual if gains is None else gains, exits, (0.5,) * LAYERS, 0.9, 64, 0.1)
     sites = dict.fromkeys(range(LAYERS), SITES)
     form = {"kind": "low_rank", "rank": 8}
-    return Ground(ANATOMY, BASE_PARAMS, sites, form, evidence, COSTS, Budget.model_validate(budget))
+    return Ground(
+        ANATOMY, BASE_PARAMS, sites, form, evidence, COSTS, Budget.model_validate({"max_params": None, **budget})
+    )
 
 
 def saved(option, found):
@@ -154,9 +157,42 @@ def test_a_budget_of_nothing_is_no_budget(field, value):
 def test_where_no_module_is_promised_anything_none_is_placed():
     nothing = {(layer, site): (0.0,) * len(RANKS) for layer in range(LAYERS) for site in SITES}
     assert choose(ground(nothing)) == Choice((), None)
-    for kind in ("evidence", "random"):
+    for kind, left in (("evidence", ["readout", "readout fresh"]), ("random", [])):
         strategy = STRATEGIES.parse({"kind": kind, "sites": SITES, "form": {"kind": "low_rank"}})
-        assert isinstance(strategy, Informed) and strategy.plans_on(ground(nothing)) == []
+        assert isinstance(strategy, Informed)
+        assert [plan.variant for plan in strategy.plans_on(ground(nothing))] == left
+
+
+def test_evidence_sends_its_choice_its_best_and_two_controls_into_a_race():
+    found = ground(max_params="3%")
+    strategy = STRATEGIES.parse({"kind": "evidence", "sites": SITES, "form": {"kind": "low_rank"}})
+    assert isinstance(strategy, Informed)
+    plans = [plan for plan in strategy.plans_on(found) if plan.abreast]
+    chosen, best = chosen_on(found), min(choose(found).front, key=lambda option: option.loss)
+    assert plans[0].grafts == chosen.plan.grafts and best.plan.grafts in [plan.grafts for plan in plans]
+    assert [plan.variant.split()[0] for plan in plans if plan.control] == ["uniform", "random"]
+    assert not any(plan.control for plan in plans if plan.variant.startswith("evidence"))
+    assert all(plan_of(plan.facts()) == plan for plan in plans)
+
+
+def test_a_control_that_places_what_was_chosen_is_none():
+    found = replace(ground(), boundary=LAYERS - 1, sites=dict.fromkeys(range(LAYERS), SITES[:1]), exit=LAYERS)
+    assert controls_of(chosen_on(found), found, seed=0) == ()
+
+
+def test_a_score_that_is_wanted_takes_the_fastest_answer_that_is_promised_it(caplog):
+    exits, scores = (2.0, 1.5, 1.2, 1.0), (0.2, 0.45, 0.6, 0.7)
+    free = ground({(layer, site): (0.01 * (layer + 1),) * len(RANKS) for layer in range(LAYERS) for site in SITES})
+    found = replace(free, evidence=replace(free.evidence, exits=exits, scores=scores))
+    assert found.evidence.score_at(1.5) == pytest.approx(0.45)
+    assert found.evidence.score_at(0.5) > 0.7 and found.evidence.score_at(-9.0) == 1.0
+
+    def exit_for(score):
+        return max(chosen_on(replace(found, budget=Budget(max_params=None, min_score=score))).plan.states)
+
+    assert exit_for(0.3) < exit_for(0.7) <= LAYERS
+    assert "promises" not in caplog.text
+    assert exit_for(1.0) == max(chosen_on(found).plan.states) and "promises" in caplog.text
 
 
 def test_the_cheapest_that_saves_most_is_chosen():
@@ -215,3 +251,16 @@ def test_where_the_evidence_does_not_tell_sites_apart_the_upper_half_is_taken_an
     assert "0.10" in caplog.text
     kept = chosen_on(replace(unsure, boundary=1, exit=3))
     assert {g.layer for g in kept.plan.grafts} == {1, 2}
+
+
+def test_where_the_evidence_tells_nothing_what_earlier_adapters_showed_is_gone_by(caplog):
+    found = ground(max_params="1%")
+    places = [(layer, site) for layer in range(LAYERS) for site in SITES]
+    shares = {place: 0.9 if place == (1, SITES[0]) else 0.1 / (len(places) - 1) for place in places}
+    prior = Prior(shares, frozenset(places), 2)
+    unsure = replace(found, evidence=replace(found.evidence, reliability=0.1), prior=prior)
+    assert (1, SITES[0]) in {(g.layer, g.site) for g in chosen_on(unsure).plan.grafts}
+    assert "2 ablation" in caplog.text
+    # Where it does, the rows have the word.
+    sure = replace(found, prior=prior)
+    assert chosen_on(sure).plan.grafts == chosen_on(found).plan.grafts

@@ -17,7 +17,7 @@ from tsugiki.placement.strategies.top import Top
 from tsugiki.tasks.kinds.classify import Classify
 from tsugiki.train.config import Config, TrainSettings, read_config
 from tsugiki.train.loop import Labelled
-from tsugiki.train.race import Track
+from tsugiki.train.track import Track
 
 _TELLING = {"jam": ("belt", "stuck", "valve"), "loud": ("motor", "noise", "hot"), "wet": ("oil", "leak", "pump")}
 _FILLING = ("the", "at", "a", "b", "c", "d", "e", "f", "g", "h")

@@ -16,11 +16,12 @@ from transformers import BertModel, PreTrainedTokenizerFast
 
 from tests.support.runs import easy_splits, quick_config, suffix_plan, track
 from tsugiki.base import prefix_cache
-from tsugiki.train import checkpoint, loop, race
+from tsugiki.train import checkpoint, loop
 from tsugiki.train.run import train_adapter
+from tsugiki.train.track import Track
 
 # Imported for the fork server, since the library imports them where they are used.
-_PRELOADED = (BertModel, PreTrainedTokenizerFast, prefix_cache, checkpoint, loop, race, train_adapter)
+_PRELOADED = (BertModel, PreTrainedTokenizerFast, prefix_cache, checkpoint, loop, Track, train_adapter)
 
 processes = multiprocessing.get_context("forkserver")
 processes.set_forkserver_preload([__name__])
@@ -58,7 +59,7 @@ def train_and_die(base: str, settings: dict[str, Any], moment: str, number: int)
         "step": (loop, "step"),
         "validation": (loop, "evaluate"),
         "rename": (Path, "replace"),
-        "candidate": (race.Track, "_candidate"),
+        "candidate": (Track, "_candidate"),
         "checkpoint": (checkpoint.Checkpoint, "save"),
     }
     if number:

@@ -1,5 +1,7 @@
 """Which candidate wins."""
 
+from dataclasses import replace
+
 import torch
 
 from tsugiki.manifest import HeadFacts, Placement
@@ -46,6 +48,22 @@ def test_how_sharp_a_candidate_is_does_not_decide():
     made = [candidate("mild", mild), candidate("sharp", 3 * sharp)]
     assert best_of(made, TASK, classes).variant == "mild"
     assert best_of(made[::-1], TASK, classes).variant == "sharp"
+
+
+def reaching(name, score, exit):
+    return replace(
+        candidate(name, torch.zeros(ROWS, CLASSES)), score=score, placement=Placement(boundary=exit, exit=exit)
+    )
+
+
+def test_where_a_score_is_enough_the_fastest_answer_that_has_it_wins():
+    made = [reaching("words", 0.7, 0), reaching("low", 0.8, 2), reaching("high", 0.9, 6)]
+    _, classes = rows(30)
+    assert best_of(made, TASK, classes, 0.75).variant == "low"
+    assert best_of(made, TASK, classes, 0.85).variant == "high"
+    assert best_of(made, TASK, classes, 0.6).variant == "words"
+    # Where none has it the usual rule holds: nothing is clearly better than the first.
+    assert best_of(made, TASK, classes, 0.95).variant == "words"
 
 
 def test_rows_of_a_class_that_training_lacks_decide_nothing():

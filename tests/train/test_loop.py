@@ -17,8 +17,8 @@ from tsugiki.train.checkpoint import Checkpoint
 from tsugiki.train.config import TrainSettings
 from tsugiki.train.heads import head_candidate
 from tsugiki.train.loop import evaluate, scores
-from tsugiki.train.race import Track
 from tsugiki.train.scion import Scion
+from tsugiki.train.track import Track
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from safetensors import safe_open
 from tests.support import victim
 from tests.support.runs import easy_splits, quick_config
 from tsugiki.home import home
-from tsugiki.train import loop, race
+from tsugiki.train import loop, track
 from tsugiki.train.folder import run_folder
 from tsugiki.train.run import train_adapter
 
@@ -48,7 +48,7 @@ def same(one, other):
 def counting(monkeypatch):
     """From here on, the candidates that are trained, each as often as it takes a step, and all that are begun."""
     steps, begun = [], []
-    step, train = loop.step, race.Track._train
+    step, train = loop.step, track.Track._train
 
     def begin(self, plan, *rest):
         begun.append(plan.variant)
@@ -59,7 +59,7 @@ def counting(monkeypatch):
         step(*arguments)
 
     monkeypatch.setattr(loop, "step", take)
-    monkeypatch.setattr(race.Track, "_train", begin)
+    monkeypatch.setattr(track.Track, "_train", begin)
     return steps, begun
 
 

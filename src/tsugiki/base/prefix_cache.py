@@ -65,6 +65,10 @@ class CachedRows:
         """Tokens per row."""
         return [len(ids) for ids in self.token_ids]
 
+    def take(self, indices: Sequence[int]) -> "CachedRows":
+        """Some rows with their pooled states; token states stay behind and are computed when asked for."""
+        return CachedRows(self.base, [self.token_ids[i] for i in indices], self.pooled[list(indices)])
+
     def batch(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Token ids and mask of some rows, (B, S) each."""
         ids, mask = pad([self.token_ids[i] for i in indices])

@@ -1,5 +1,6 @@
 """Arguments and options that several commands share."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, TypeAlias
@@ -26,7 +27,9 @@ ParamsOption: TypeAlias = Annotated[str | None, typer.Option("--max-params", met
 TrainSecondsOption: TypeAlias = Annotated[str | None, typer.Option("--max-train-s", metavar="SECONDS")]
 AddedLatencyOption: TypeAlias = Annotated[str | None, typer.Option("--max-added-latency", metavar="SHARE")]
 PeakBytesOption: TypeAlias = Annotated[str | None, typer.Option("--max-peak-bytes", metavar="SIZE")]
+MinScoreOption: TypeAlias = Annotated[str | None, typer.Option("--min-score", metavar="SHARE")]
 PackageBytesOption: TypeAlias = Annotated[str | None, typer.Option("--max-package-bytes", metavar="SIZE")]
+PriorOption: TypeAlias = Annotated[Path | None, typer.Option("--prior", metavar="FILE")]
 ConfigOption: TypeAlias = Annotated[Path | None, typer.Option("--config", metavar="FILE")]
 SettingsOption: TypeAlias = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE")]
 OutOption: TypeAlias = Annotated[Path, typer.Option("--out", metavar="DIR")]
@@ -42,6 +45,7 @@ def settings_of(
     no_cache: bool = False,
     target_precision: float | None = None,
     placement: str | None = None,
+    prior: Path | None = None,
     **budget: str | None,
 ) -> dict[str, str]:
     """`KEY=VALUE` pairs as settings, and what the options stand for that are short for a setting.
@@ -59,6 +63,7 @@ def settings_of(
         (force, "data.illegible", "warn"),
         (merge_labels, "data.merge_labels", "true"),
         (no_cache, "cache.enabled", "false"),
+        (prior is not None, "placement.prior", json.dumps(str(prior))),
         (target_precision is not None, "train.target_precision", str(target_precision)),
     )
     limits = {f"budget.{name}": value for name, value in budget.items() if value is not None}

@@ -1,6 +1,6 @@
 """What is chosen: a knapsack for every boundary and exit, the front of what comes out, and one placement of it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tsugiki.errors import ConfigError
@@ -43,32 +43,68 @@ class Choice:
 
     Args:
         front: placements within the budget that no other beats, from the cheapest to train to the dearest.
-        chosen: the cheapest of them that is promised most of what the best one is; None where none is promised any.
+        chosen: the cheapest of them that is promised most of what the best one is, or the fastest to answer with that
+            is promised the score wanted; None where none is promised any.
     """
 
     front: tuple[Option, ...]
     chosen: Option | None
 
+    @property
+    def finalists(self) -> tuple[Option, ...]:
+        """What is worth a trial: the chosen one, and the one that is promised most."""
+        if self.chosen is None:
+            return ()
+        best = min(self.front, key=lambda option: option.loss)
+        return (self.chosen,) if best is self.chosen else (self.chosen, best)
+
 
 def choose(ground: Ground) -> Choice:
     """Choose a placement.
 
-    Where the evidence does not tell sites apart, the upper half of the layers is taken, as far as the budget allows.
+    Where the evidence does not tell sites apart, what earlier adapters on the base showed is gone by, or else the upper
+    half of the layers is taken, as far as the budget allows.
 
     Raises:
         ConfigError: modules would help, but the budget has no room for any.
     """
     if not ground.evidence.is_reliable:
-        warn("placement.unreliable", reliability=ground.evidence.reliability)
-        ground = ground.blind()
+        ground = _unreliable(ground)
     options = list(_options(ground))
     if not options and any(map(any, ground.evidence.gains.values())):
         raise ConfigError("placement.unreachable", least=", ".join(_least(ground)))
     front = [option for option in options if not any(other.beats(option) for other in options)]
     front.sort(key=lambda option: option.cost.train_s)
+    return Choice(tuple(front), _fastest(ground, front) or _cheapest(ground, front))
+
+
+def _unreliable(ground: Ground) -> Ground:
+    """What there is to go by where the rows do not tell sites apart."""
+    told = {"reliability": ground.evidence.reliability}
+    if ground.prior is None:
+        warn("placement.unreliable", **told)
+        return ground.blind()
+    warn("placement.by_prior", **told, count=ground.prior.num_ablations, agreement=ground.agreement)
+    return ground.by_prior()
+
+
+def _cheapest(ground: Ground, front: Sequence[Option]) -> Option | None:
+    """The cheapest to train that is promised most of what can be saved."""
     most = max((ground.unadapted_loss - option.loss for option in front), default=0.0)
-    enough = (option for option in front if ground.unadapted_loss - option.loss >= _ENOUGH * most)
-    return Choice(tuple(front), next(enough, None))
+    return next((option for option in front if ground.unadapted_loss - option.loss >= _ENOUGH * most), None)
+
+
+def _fastest(ground: Ground, front: Sequence[Option]) -> Option | None:
+    """The fastest to answer with that is promised the score wanted; None where none is wanted, or promised."""
+    wanted = ground.budget.min_score
+    if wanted is None or not front:
+        return None
+    promised = [ground.evidence.score_at(option.loss) for option in front]
+    reaching = [option for option, score in zip(front, promised, strict=True) if score >= wanted]
+    if not reaching:
+        warn("placement.not_promised", wanted=100 * wanted, most=100 * max(promised))
+        return None
+    return min(reaching, key=lambda option: (option.cost.latency_ms, option.cost.train_s))
 
 
 def _options(ground: Ground) -> Iterator[Option]:

@@ -10,6 +10,18 @@ from tsugiki.placement.ground import Ground
 from tsugiki.placement.plan import Plan
 
 
+def controls_of(chosen: Option, ground: Ground, seed: int) -> tuple[Plan, ...]:
+    """A uniform and a random control, without those that place what was chosen.
+
+    Args:
+        chosen: what they are to cost as much as.
+        ground: that it was chosen on.
+        seed: of the random one.
+    """
+    found = uniform_like(chosen, ground), random_like(chosen.plan, ground, seed)
+    return tuple(plan for plan in found if set(plan.grafts) != set(chosen.plan.grafts))
+
+
 def random_like(plan: Plan, ground: Ground, seed: int) -> Plan:
     """The same ranks between the same boundary and exit, at sites drawn by chance; one stands at the boundary."""
     rng = np.random.default_rng(seed)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -49,11 +50,25 @@ class Evidence:
         """Whether two halves of the rows rank the sites alike."""
         return self.reliability >= _RELIABLE
 
+    def score_at(self, loss: float) -> float:
+        """Score that goes with a loss (0..1), along the line through those of the exits."""
+        losses, scores = np.array(self.exits), np.array(self.scores)
+        middle, spread = losses.mean(), ((losses - losses.mean()) ** 2).sum()
+        slope = min(0.0, float(((losses - middle) * scores).sum() / spread)) if spread else 0.0
+        return float(np.clip(scores.mean() + slope * (loss - middle), 0.0, 1.0))
+
     def flat(self) -> "Evidence":
-        """What there is to go by where they do not: every site is promised the same, and more rank a little more."""
-        promised = sum(gains[-1] for gains in self.gains.values()) / len(self.gains)
-        same = tuple(promised * (rank / RANKS[-1]) ** 0.5 for rank in RANKS)
-        return replace(self, gains=dict.fromkeys(self.gains, same))
+        """What there is to go by where they do not: every site is promised the same."""
+        return self.dealt(dict.fromkeys(self.gains, 1 / len(self.gains)))
+
+    def dealt(self, shares: Mapping[Place, float]) -> "Evidence":
+        """The same promise in all, dealt in other shares, which sum to one; more rank is promised a little more."""
+        promised = sum(gains[-1] for gains in self.gains.values())
+        dealt = {
+            place: tuple(promised * shares.get(place, 0.0) * (rank / RANKS[-1]) ** 0.5 for rank in RANKS)
+            for place in self.gains
+        }
+        return replace(self, gains=dealt)
 
     def gain(self, place: Place, rank: int) -> float:
         """The gain of one module; between two ranks it is that of the lower one."""

@@ -12,6 +12,7 @@ from tsugiki.placement.budget import Budget
 from tsugiki.placement.costs import Costs, Predicted
 from tsugiki.placement.evidence import RANKS, Evidence, Place
 from tsugiki.placement.plan import Plan, head_states
+from tsugiki.placement.prior import Prior
 
 
 class Module(NamedTuple):
@@ -41,6 +42,7 @@ class Ground:
         budget: what may be spent.
         boundary: the only one that may be taken; None leaves it open.
         exit: likewise.
+        prior: what earlier adapters on this base showed; None where there was none.
     """
 
     anatomy: Anatomy
@@ -52,6 +54,7 @@ class Ground:
     budget: Budget
     boundary: int | None = None
     exit: int | None = None
+    prior: Prior | None = None
 
     @property
     def unadapted_loss(self) -> float:
@@ -64,6 +67,16 @@ class Ground:
         if "rank" not in FORMS.load(str(self.form["kind"])).model_fields:
             return {RANKS[-1]: FORMS.parse(self.form)}
         return {rank: FORMS.parse({**self.form, "rank": rank}) for rank in RANKS}
+
+    @property
+    def agreement(self) -> float | None:
+        """Rank correlation of the prior with the evidence; None without a prior."""
+        return None if self.prior is None else self.prior.agreement(self.evidence.gains)
+
+    def by_prior(self) -> "Ground":
+        """The same by what earlier adapters showed, where these rows tell nothing."""
+        assert self.prior is not None
+        return replace(self, evidence=self.evidence.dealt(self.prior.shares))
 
     def blind(self) -> "Ground":
         """The same where evidence tells nothing: a suffix over the upper half, all sites alike."""

@@ -1,5 +1,6 @@
 """Where modules are to stand: plans, and the family of strategies that make them."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,8 @@ class Plan:
         warm: whether training starts from the fitted head, or from a head of zeros, which is tried only where the
             fitted one fits its own rows far better than others.
         params: tensors to start from, named as in a package; empty for fresh modules.
+        abreast: whether it is trained beside the others of its kind, of which the better half goes on after each part.
+        control: whether it is there for the choice to be measured against.
     """
 
     variant: str
@@ -40,6 +43,8 @@ class Plan:
     grafts: tuple[Graft, ...] = ()
     warm: bool = True
     params: Mapping[str, Tensor] = field(default_factory=dict)
+    abreast: bool = False
+    control: bool = False
 
     def facts(self) -> dict[str, Any]:
         """As plain data, without tensors."""
@@ -50,6 +55,8 @@ class Plan:
             "reader": self.reader.model_dump(mode="json"),
             "modules": modules,
             "warm": self.warm,
+            "abreast": self.abreast,
+            "control": self.control,
         }
 
 
@@ -122,7 +129,16 @@ STRATEGIES: Family[Strategy] = Family("tsugiki.placement.strategies", Strategy)
 def plan_of(facts: Mapping[str, Any]) -> Plan:
     """The plan that was written down."""
     grafts = tuple(Graft(m["layer"], m["site"], FORMS.parse(m["form"])) for m in facts["modules"])
-    return Plan(facts["variant"], tuple(facts["states"]), READERS.parse(facts["reader"]), grafts, facts["warm"])
+    reader, flags = READERS.parse(facts["reader"]), {name: facts[name] for name in ("warm", "abreast", "control")}
+    return Plan(facts["variant"], tuple(facts["states"]), reader, grafts, **flags)
+
+
+def readouts(anatomy: Anatomy, exit: int) -> list[Plan]:
+    """Plans that read states and leave the base untouched."""
+    # Each query pools its own share of the channels.
+    reader = READERS.parse({"kind": "readout", "queries": math.gcd(8, anatomy.width)})
+    states = head_states(exit)
+    return [Plan("readout", states, reader), Plan("readout fresh", states, reader, warm=False)]
 
 
 def head_states(exit: int) -> tuple[int, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tsugiki.i18n import text
-from tsugiki.manifest import Manifest
+from tsugiki.manifest import Control, Manifest
 
 # SPDX identifiers whose lower case Hugging Face knows as a licence.
 _KNOWN_LICENCES = {
@@ -44,10 +44,17 @@ def card(manifest: Manifest) -> str:
             rare_rows=RARE_ROWS,
             licence=_licence(manifest.licence),
             columns=columns,
+            controls=[control_sentence(control) for control in manifest.controls],
             # A share is least certain at one half: sqrt(0.5 * 0.5 / n).
             error_points=50 / manifest.data.num_validation**0.5 if manifest.data.num_validation else None,
         )
     )
+
+
+def control_sentence(control: Control) -> str:
+    """Whether a chosen placement was better than one of the same cost, and by how much."""
+    facts = {"passes": control.passes, "chosen": control.chosen, "variant": control.variant}
+    return text(f"report.control.{control.verdict}", **facts, difference=-control.gain, margin=control.margin)
 
 
 def export_card(manifest: Manifest, format: str, runners: Mapping[str, str]) -> str:

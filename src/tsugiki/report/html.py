@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from tsugiki.ablation import Ablation
 from tsugiki.i18n import language, text
 from tsugiki.manifest import Manifest
+from tsugiki.report.ablation import columns as ablation_columns
+from tsugiki.report.ablation import guidance, lines
 from tsugiki.report.evaluation import by_class, columns, sentences
 from tsugiki.report.facts import facts
 from tsugiki.report.tables import Row, candidates, cells, headings, interval, signed, summaries, title
@@ -40,6 +43,18 @@ def evaluation_part(evaluation: "Evaluation", pictures: Mapping[str, bytes]) -> 
         sentences=sentences(evaluation),
         headings=columns(),
         classes=[[label, *(f"{n:.3f}" for n in scores), f"{rows:,}"] for label, *scores, rows in by_class(evaluation)],
+        pictures=_shown(pictures),
+    )
+
+
+def ablation_page(ablation: Ablation, pictures: Mapping[str, bytes]) -> str:
+    """An ablation as a page of its own, in the language in force."""
+    return _filled(
+        "ablation.html.j2",
+        title=text("report.ablation_title", variant=ablation.variant),
+        sentences=list(guidance(ablation)),
+        headings=ablation_columns(),
+        parts_of=lines(ablation),
         pictures=_shown(pictures),
     )
 

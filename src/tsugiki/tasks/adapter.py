@@ -77,7 +77,7 @@ class Adapter:
         self.task = task_of(package.manifest.task)
         self.labels: tuple[str, ...] = self.task.labels
         self._lexicon = _lexicon(package)
-        self._classifier = None if base is None else _classifier(package).to(base.device)
+        self._classifier = None if base is None else classifier_of(package).to(base.device)
         self._adapted = None
         if base is not None:
             check_base(package, base)
@@ -213,7 +213,8 @@ class Adapter:
         return logits
 
 
-def _classifier(package: Package) -> Classifier:
+def classifier_of(package: Package) -> Classifier:
+    """Reader and head of a package, frozen."""
     head = package.manifest.head
     reader = READERS.parse(head.reader)
     classifier = Classifier(

@@ -1,12 +1,12 @@
 """One way of using the base that was tried, with what it scored and cost."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
 
-from tsugiki.manifest import HeadFacts, Placement
+from tsugiki.manifest import Forecast, HeadFacts, Placement
 from tsugiki.train.head import LinearHead
 
 
@@ -26,6 +26,7 @@ class Candidate:
         head: what reads states and words.
         tensors: all trained tensors, named as in a package.
         logits: of the validation rows, (M, C).
+        forecasts: costs of a placement that was chosen, foretold and measured, by name.
         start: what modules and readers start from, where this is the fitted head.
         gap: score on training rows less that on validation (0..1), where this is the fitted head.
     """
@@ -41,6 +42,7 @@ class Candidate:
     head: HeadFacts
     tensors: dict[str, Tensor]
     logits: Tensor
+    forecasts: dict[str, Forecast] = field(default_factory=dict)
     start: LinearHead | None = None
     gap: float = 0.0
 

@@ -17,28 +17,37 @@ _STANDARD_ERRORS = 0.5
 _TEMPERATURES = torch.logspace(-1, 0.6, 30)
 
 
-def best_of(candidates: Sequence[Candidate], task: Task, targets: Tensor) -> Candidate:
+def best_of(candidates: Sequence[Candidate], task: Task, targets: Tensor, enough: float | None = None) -> Candidate:
     """The winner of a race.
 
     Args:
         candidates: from the cheapest to the dearest, with their logits of the validation rows.
         task: of the run.
         targets: of these rows; those that training knows nothing of tell nothing about the candidates.
+        enough: score of which the fastest answer wins that has it; None, or where none has it: the rule above.
     """
-    known = task.known(targets)
+    if enough is not None and (reaching := [candidate for candidate in candidates if candidate.score >= enough]):
+        return min(reaching, key=lambda c: (c.placement.exit, len(c.placement.modules), c.train_s))
     leader = candidates[0]
-    if not known.any():
+    if not task.known(targets).any():
         return leader
-    least = _losses(task, leader.logits[known], targets[known])
+    least = row_losses(task, leader.logits, targets)
     for candidate in candidates[1:]:
-        losses = _losses(task, candidate.logits[known], targets[known])
-        gain = least - losses
-        if gain.mean() > _STANDARD_ERRORS * gain.std(correction=0) / len(gain) ** 0.5:
+        losses = row_losses(task, candidate.logits, targets)
+        gain, error = paired(losses, least)
+        if gain > _STANDARD_ERRORS * error:
             leader, least = candidate, losses
     return leader
 
 
-def _losses(task: Task, logits: Tensor, targets: Tensor) -> Tensor:
-    """Loss of each row at the temperature with the least mean, (M,)."""
-    tried = [task.losses(logits * t, targets) for t in _TEMPERATURES]
+def row_losses(task: Task, logits: Tensor, targets: Tensor) -> Tensor:
+    """Loss of each row that training knows something of, at the temperature with the least mean, (M,)."""
+    known = task.known(targets)
+    tried = [task.losses(logits[known] * t, targets[known]) for t in _TEMPERATURES]
     return min(tried, key=lambda losses: float(losses.mean()))
+
+
+def paired(losses: Tensor, others: Tensor) -> tuple[float, float]:
+    """What one saves of the other's loss in the mean over rows, and its standard error."""
+    gain = others - losses
+    return float(gain.mean()), float(gain.std(correction=0)) / len(gain) ** 0.5

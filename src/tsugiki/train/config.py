@@ -40,6 +40,7 @@ class PlacementSettings(Spec):
         exit: first layer that is not run; None runs all.
         sites: of each adapted layer; `linear` stands for all its projections.
         form: `{kind, ...}` of every module.
+        prior: an `ablation.json` of the same base to go by where the rows tell nothing; None takes those kept at home.
     """
 
     strategy: str = "race"
@@ -47,6 +48,7 @@ class PlacementSettings(Spec):
     exit: PositiveInt | None = None
     sites: tuple[str, ...] = Field(default=("linear",), min_length=1)
     form: dict[str, Any] = Field(default_factory=lambda: {"kind": "low_rank", "rank": 8})
+    prior: str | None = None
 
 
 class TrainSettings(Spec):

@@ -50,6 +50,7 @@ class Fit:
         curve: (seconds of training, score on validation) after each epoch; validation passes are not counted.
         train_s: seconds of training.
         predicted_s: what the first steps foretold for the epochs that were run.
+        is_over: whether another call would not go on.
     """
 
     score: float
@@ -57,6 +58,11 @@ class Fit:
     curve: tuple[tuple[float, float], ...]
     train_s: float
     predicted_s: float
+    is_over: bool = True
+
+    def reached(self, passes: int | None) -> bool:
+        """Whether it went as far as is wanted; None is to its end."""
+        return self.is_over or (passes is not None and len(self.curve) > passes)
 
 
 def fit(
@@ -68,6 +74,7 @@ def fit(
     label: str,
     to_beat: float = 0.0,
     began: float | None = None,
+    passes: int | None = None,
 ) -> Fit:
     """Train a scion; it ends with the parameters of its best epoch.
 
@@ -80,6 +87,7 @@ def fit(
         label: of the progress bar and the trackers.
         to_beat: score of another run; one that is five points behind it after half of its epochs is given up.
         began: when the making of the scion began, on the clock of `time.perf_counter`; None: now.
+        passes: over the rows, after which it stops for now and is kept, so that another call goes on; None: all.
 
     Raises:
         TrainingError: the loss is not a number; the last good step is kept in the checkpoint.
@@ -108,11 +116,18 @@ def fit(
         if accelerator.is_main_process:
             checkpoint.save(scion, optimiser, schedule, at)
 
+    def is_over(at: Position) -> bool:
+        hopeless = 2 * at.epoch >= epochs and at.best_score < to_beat - _FAR
+        return at.epoch >= epochs or hopeless or at.epochs_without_gain >= settings.patience
+
     prepared_s = time.perf_counter() - began
     at = checkpoint.resume(scion, optimiser, schedule) or Position.start(*evaluate(scion, held), scion, prepared_s)
     predicted_s, saved = 0.0, time.perf_counter()
-    with progress(label, sum(len(batch) for epoch in steps[at.epoch :] for batch in epoch)) as advance:
-        for epoch in range(at.epoch, epochs):
+    ahead = range(at.epoch, epochs if passes is None else min(passes, epochs))
+    with progress(label, sum(len(batch) for epoch in ahead for batch in steps[epoch])) as advance:
+        for epoch in ahead:
+            if is_over(at):
+                break
             began, before_s, first = time.perf_counter(), at.train_s, at.batch
             for number, batch in enumerate(steps[epoch]):
                 if number < first:
@@ -144,12 +159,13 @@ def fit(
             at = at.scored(score, held_loss, scion)
             if settings.trackers:
                 accelerator.log({f"{label}/score": score, f"{label}/loss": held_loss}, step=at.step)
-            hopeless = 2 * at.epoch >= epochs and at.best_score < to_beat - _FAR
-            if hopeless or at.epochs_without_gain >= settings.patience:
-                break
+    over = is_over(at)
+    if not over:
+        # Each process goes on from what it kept itself.
+        checkpoint.save(scion, optimiser, schedule, at)
     at.restore_best(scion)
     _close(accelerator)
-    return Fit(at.best_score, at.best_loss, tuple(at.curve), at.train_s, predicted_s * at.epoch)
+    return Fit(at.best_score, at.best_loss, tuple(at.curve), at.train_s, predicted_s * at.epoch, over)
 
 
 @torch.no_grad()

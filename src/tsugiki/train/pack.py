@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 
 from torch import Tensor
@@ -12,7 +12,8 @@ from tsugiki.adapt.statistics import statistics_of
 from tsugiki.base.model import Base
 from tsugiki.data.rows import Rows
 from tsugiki.data.texts import NORMALISED, PAIR
-from tsugiki.manifest import DataFacts, Manifest
+from tsugiki.manifest import Control, DataFacts, Manifest
+from tsugiki.placement.costs import Predicted
 from tsugiki.tasks.adapter import Adapter
 from tsugiki.tasks.task import Task
 from tsugiki.train.calibration import review_of, temperature_of
@@ -34,6 +35,8 @@ class Packer:
         train: their states.
         held: states of the validation rows.
         parent: package that it goes on from.
+        costs: that plans were foretold, by variant.
+        controls: what the choice of a placement was measured against.
     """
 
     config: Config
@@ -44,6 +47,8 @@ class Packer:
     train: Labelled
     held: Labelled
     parent: Package | None = None
+    costs: Mapping[str, Predicted] = field(default_factory=dict)
+    controls: tuple[Control, ...] = ()
 
     def adapter(self, candidate: Candidate, rivals: Sequence[Candidate], seconds: Mapping[str, float]) -> Adapter:
         """A candidate ready to answer; its package can be saved."""
@@ -89,7 +94,8 @@ class Packer:
                 num_validation=len(self.held.targets),
                 class_counts=dict(zip(task.labels, counts, strict=True)),
             ),
-            metrics=({} if math.isnan(candidate.score) else {"validation_score": round(candidate.score, 4)})
+            metrics=({"survey_s": round(seconds["survey"], 3)} if "survey" in seconds else {})
+            | ({} if math.isnan(candidate.score) else {"validation_score": round(candidate.score, 4)})
             | {
                 "total_train_s": round(seconds["total"], 3),
                 "cache_s": round(seconds["cache"], 3),
@@ -97,6 +103,8 @@ class Packer:
                 "trainable_share": round(candidate.num_trainable / self.base.num_params, 6),
             },
             candidates=tuple(rival.facts() for rival in rivals),
+            forecasts={rival.variant: rival.forecasts for rival in rivals if rival.forecasts},
+            controls=self.controls,
             licence=config.licence,
             usage_terms=config.usage_terms,
             parents=(self.parent.digest,) if self.parent else (),

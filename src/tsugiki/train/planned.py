@@ -1,7 +1,6 @@
 """A placement that was chosen and not yet trained: what speaks for it, what it would cost, what else there was."""
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from tsugiki.base.kernels import lean_kernels
 from tsugiki.data.rows import Splits
 from tsugiki.errors import ConfigError
 from tsugiki.placement.choice import Choice, Option, choose
-from tsugiki.placement.controls import random_like, uniform_like
+from tsugiki.placement.controls import controls_of
 from tsugiki.placement.evidence import RANKS
 from tsugiki.placement.ground import Ground
 from tsugiki.placement.plan import Informed, Plan
@@ -47,6 +46,7 @@ class Planned:
             "controls": [
                 {**plan.facts(), "cost": self.ground.cost(plan).model_dump(mode="json")} for plan in self.controls
             ],
+            "prior": self._prior(),
             "budget": self.ground.budget.model_dump(mode="json"),
         }
 
@@ -59,6 +59,10 @@ class Planned:
 
     def _of(self, option: Option) -> dict[str, Any]:
         return option.plan.facts() | {"loss": option.loss, "cost": option.cost.model_dump()}
+
+    def _prior(self) -> dict[str, Any] | None:
+        prior = self.ground.prior
+        return None if prior is None else {"ablations": prior.num_ablations, "agreement": self.ground.agreement}
 
     def _evidence(self) -> dict[str, Any]:
         found = self.ground.evidence
@@ -89,10 +93,4 @@ def plan_adapter(splits: Splits, config: Config) -> Planned:
     with lean_kernels(ready.base.dtype):
         ground = survey(ready, strategy)
     choice = choose(ground)
-    return Planned(ground, choice, tuple(_controls(ground, choice.chosen, config.train.seed)))
-
-
-def _controls(ground: Ground, chosen: Option | None, seed: int) -> Iterable[Plan]:
-    if chosen is not None:
-        yield uniform_like(chosen, ground)
-        yield random_like(chosen.plan, ground, seed)
+    return Planned(ground, choice, controls_of(choice.chosen, ground, seed=0) if choice.chosen else ())

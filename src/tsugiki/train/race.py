@@ -1,115 +1,146 @@
-"""Train the plans one after the other and keep each result, so that a race that is killed goes on where it was."""
+"""What is tried, in which order, and what is not worth a trial."""
 
-import json
-import time
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
-from tsugiki.adapt.adapted import AdaptedModel
-from tsugiki.adapt.classifier import Classifier
-from tsugiki.adapt.tensors import part
-from tsugiki.base.model import Base
-from tsugiki.manifest import HeadFacts, ModuleFacts, Placement
-from tsugiki.placement.plan import Plan
+from tsugiki.data.rows import Rows
+from tsugiki.data.texts import clip
+from tsugiki.manifest import Control
+from tsugiki.placement.plan import Plan, head_states
 from tsugiki.train.candidate import Candidate
-from tsugiki.train.checkpoint import Checkpoint, read_kept, write_kept
-from tsugiki.train.config import TrainSettings
+from tsugiki.train.choice import best_of
+from tsugiki.train.halving import Halving
 from tsugiki.train.head import LinearHead
-from tsugiki.train.heads import features_of
-from tsugiki.train.loop import Fit, Labelled, fit, scores
-from tsugiki.train.scion import NAME, Scion
+from tsugiki.train.heads import head_candidate, joined, words_candidate
+from tsugiki.train.pack import Packer
+from tsugiki.train.track import Track
+
+# A head that fits its own rows so much better than others has little to hand on: a fresh one is tried as well.
+_UNCLEAR = 0.15
 
 
-@dataclass(frozen=True)
-class Track:
-    """Everything the plans of one race share.
+@dataclass
+class Race:
+    """Candidates of one run.
 
     Args:
-        base: the base.
-        train: training rows.
+        packer: what they have in common.
         held: validation rows.
-        settings: of each run.
-        folder: where results and checkpoints are kept until the race is over.
+        plans: that are trained in steps, cheapest first.
+        folder: where they are kept until the run is over.
+        found: what was tried so far.
+        controls: how the choice of a placement did beside each control, when the race is over.
     """
 
-    base: Base
-    train: Labelled
-    held: Labelled
-    settings: TrainSettings
+    packer: Packer
+    held: Rows
+    plans: Sequence[Plan]
     folder: Path
+    found: list[Candidate] = field(default_factory=list)
+    controls: tuple[Control, ...] = ()
 
-    def run(self, plan: Plan, start: LinearHead | None, to_beat: float) -> Candidate:
-        """Train one plan, or take its result where it was trained before the race was killed.
+    def run(self) -> Iterator[Candidate]:
+        """From the cheapest to the dearest to answer with, each with the words beside it where they help."""
+        if not len(self.held):
+            yield head_candidate(self.packer.train, self.packer.held, head_states(self._exit))
+            return
+        if self._words:
+            yield from self._tried(self._words)
+        if self._enough is not None:
+            yield from self._lower_heads(self._enough)
+        yield from self._tried(self._head, self._with_words(self._head))
+        leader = max(candidate.score for candidate in self.found)
+        for plan in self.plans:
+            if not plan.abreast and self._is_worth(plan):
+                yield from self._lower_head(plan)
+                candidate = self._track.run(plan, self._start(plan), leader)
+                leader = max(leader, candidate.score)
+                yield from self._tried(candidate, self._with_words(candidate))
+        abreast = [plan for plan in self.plans if plan.abreast and self._is_worth(plan)]
+        for plan in abreast:
+            yield from self._lower_head(plan)
+        if abreast:
+            halved, self.controls = Halving(self._track, abreast, self._start, leader).run()
+            for candidate in halved:
+                yield from self._tried(candidate, self._with_words(candidate))
 
-        Args:
-            plan: what to train.
-            start: a fitted head on the same states, to start from where the plan is warm.
-            to_beat: score of the leader; a plan that falls far behind is given up.
+    # --- what needs no steps
+
+    @cached_property
+    def _words(self) -> Candidate | None:
+        packer = self.packer
+        if not packer.config.train.words:
+            return None
+        # As they are clipped when they are answered.
+        texts, held = ([clip(text, packer.max_length) for text in rows.texts] for rows in (packer.rows, self.held))
+        return words_candidate(texts, packer.train, held, packer.held, packer.config.train.seed)
+
+    @cached_property
+    def _head(self) -> Candidate:
+        return head_candidate(self.packer.train, self.packer.held, head_states(self._exit))
+
+    def _lower_heads(self, enough: float) -> Iterator[Candidate]:
+        """Heads under lower exits, until one is good enough."""
+        for exit in range(1, self._exit):
+            if any(candidate.score >= enough for candidate in self.found):
+                return
+            yield from self._tried(self._head_under(exit))
+
+    def _lower_head(self, plan: Plan) -> Iterator[Candidate]:
+        """The head that a plan under a lower exit starts from, where it was not tried yet."""
+        if not plan.params and self._start(plan) is None:
+            yield from self._tried(self._head_under(max(plan.states)))
+
+    def _head_under(self, exit: int) -> Candidate:
+        found = head_candidate(self.packer.train, self.packer.held, head_states(exit))
+        return replace(found, variant=f"head of {exit}")
+
+    def _with_words(self, candidate: Candidate) -> Candidate | None:
+        return joined(candidate, self._words, self.packer.held)
+
+    # --- what is trained in steps
+
+    @cached_property
+    def _track(self) -> Track:
+        packer = self.packer
+        return Track(packer.base, packer.train, packer.held, packer.config.train, self.folder, packer.costs)
+
+    def _start(self, plan: Plan) -> LinearHead | None:
+        return next((c.start for c in self.found if c.start is not None and c.head.states == plan.states), None)
+
+    def _is_worth(self, plan: Plan) -> bool:
+        """Whether a plan is tried.
+
+        A fresh one where the head fits too closely, a shorter suffix where the longer leads, and nothing that answers
+        more slowly than what is good enough.
         """
-        name = plan.variant.replace("/", "-").replace(" ", "-")
-        done = self.folder / f"{name}.done.safetensors"
-        kept = read_kept(done, lambda tensors: "logits" in tensors)
-        header, tensors = kept or self._train(plan, start, to_beat, Checkpoint(self.folder, name), done)
-        return self._candidate(plan, Fit(**json.loads(header["fit"])), tensors)
+        if not plan.warm and self._head.gap < _UNCLEAR:
+            return False
+        if self._enough is not None:
+            done = [c.placement.exit for c in self.found if c.score >= self._enough]
+            return max(plan.states) < min(done, default=self._exit + 1)
+        tried = any(candidate.placement.modules for candidate in self.found)
+        return not plan.grafts or not tried or self._leads_with_modules
 
-    def _train(
-        self, plan: Plan, start: LinearHead | None, to_beat: float, checkpoint: Checkpoint, done: Path
-    ) -> tuple[dict[str, str], dict[str, Tensor]]:
-        began = time.perf_counter()
-        adapted = AdaptedModel(self.base.model, self.base.anatomy)
-        modules = part(plan.params, "modules")
-        scion = Scion(adapted, plan.grafts, self.classifier(plan, start), self.settings.seed, modules)
-        scion = scion.to(self.base.device)
-        try:
-            result = fit(scion, self.train, self.held, self.settings, checkpoint, plan.variant, to_beat, began)
-            logits = scores(scion, self.held.rows)
-            weight, bias = scion.classifier.folded()
-            tensors = {f"modules.{k}": v for k, v in adapted.tensors(NAME).items()}
-            tensors |= {f"reader.{k}": v for k, v in scion.classifier.reader_params.items()}
-            tensors |= {"head.weight": weight, "head.bias": bias, "logits": logits}
-        finally:
-            adapted.detach()
-        content = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        header = {"fit": json.dumps(vars(result))}
-        if write_kept(done, content, header):
-            checkpoint.remove()
-        return header, content
+    @property
+    def _leads_with_modules(self) -> bool:
+        held = self.packer.held
+        return bool(best_of(self.found, held.task, held.targets).placement.modules)
 
-    def classifier(self, plan: Plan, start: LinearHead | None) -> Classifier:
-        """Reader and head to start from: those of the plan, the fitted head where it is warm, else zeros."""
-        features = features_of(self.train, plan.states)
-        mean, scale = features.mean(0), features.std(0, correction=0).clamp(min=1e-6)
-        if plan.params:
-            weight, bias = plan.params["head.weight"], plan.params["head.bias"]
-        elif plan.warm and start is not None:
-            weight, bias = start.weight, start.bias
-        else:
-            task = self.train.task
-            weight, bias = torch.zeros(len(task.labels), features.shape[1]), task.prior(self.train.targets)
-        reader = plan.reader
-        params = part(plan.params, "reader") or reader.init(len(plan.states), self.base.width)
-        return Classifier(plan.states, reader, params, weight, bias, mean, scale)
+    # --- what was found
 
-    def _candidate(self, plan: Plan, result: Fit, tensors: dict[str, Tensor]) -> Candidate:
-        logits = tensors.pop("logits")
-        modules = tuple(
-            ModuleFacts(layer=g.layer, site=g.site, form=g.form.model_dump(mode="json")) for g in plan.grafts
-        )
-        exit = max(plan.states)
-        boundary = min((g.layer for g in plan.grafts), default=exit)
-        return Candidate(
-            variant=plan.variant,
-            score=result.score,
-            loss=result.loss,
-            train_s=result.train_s,
-            predicted_s=result.predicted_s,
-            num_trainable=sum(t.numel() for t in tensors.values()),
-            curve=tuple((float(s), float(a)) for s, a in result.curve),
-            placement=Placement(boundary=boundary, exit=exit, modules=modules),
-            head=HeadFacts(states=plan.states, reader=plan.reader.model_dump(mode="json")),
-            tensors=tensors,
-            logits=logits,
-        )
+    def _tried(self, *candidates: Candidate | None) -> Iterator[Candidate]:
+        for candidate in candidates:
+            if candidate is not None:
+                self.found.append(candidate)
+                yield candidate
+
+    @property
+    def _enough(self) -> float | None:
+        return self.packer.config.budget.min_score
+
+    @property
+    def _exit(self) -> int:
+        return self.packer.config.placement.exit or self.packer.base.num_layers

@@ -26,6 +26,7 @@ class Scion(nn.Module):
         classifier: reader and head.
         seed: of fresh modules.
         params: of modules that go on, by `LAYER.SITE.PARAMETER`; empty for fresh ones.
+        boundary: from which layers are run; None: the layer of the lowest module.
     """
 
     def __init__(
@@ -35,8 +36,10 @@ class Scion(nn.Module):
         classifier: Classifier,
         seed: int,
         params: Mapping[str, Tensor] | None = None,
+        boundary: int | None = None,
     ) -> None:
         super().__init__()
+        self._boundary = boundary
         self.grafts = tuple(grafts)
         self.classifier = classifier
         self._adapted = adapted
@@ -47,8 +50,8 @@ class Scion(nn.Module):
 
     @property
     def boundary(self) -> int:
-        """First adapted layer; the exit where there are no modules."""
-        return min((g.layer for g in self.grafts), default=self.exit)
+        """First layer that is run; where none was given, the first adapted one, or the exit without modules."""
+        return self._boundary if self._boundary is not None else min((g.layer for g in self.grafts), default=self.exit)
 
     @property
     def exit(self) -> int:
@@ -71,6 +74,11 @@ class Scion(nn.Module):
         fixed = rows.pooled[list(indices)][:, below].flatten(1).to(mask.device)
         moving = mean_pool(torch.stack([found[s] for s in above]), mask).transpose(0, 1).flatten(1)
         return self._logits(torch.cat([fixed, moving], 1))
+
+    def run(self, ids: Tensor, mask: Tensor) -> dict[int, Tensor]:
+        """The states that are read, of token ids (B, S), without the cache."""
+        with self._adapted.using(NAME):
+            return run_states(self._adapted.model, self._adapted.anatomy, ids, mask, self.classifier.states)
 
     def _logits(self, features: Tensor) -> Tensor:
         logits: Tensor = self.classifier(features)

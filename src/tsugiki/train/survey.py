@@ -1,6 +1,7 @@
 """Look at the ground before anything is placed: timings, then evidence from as many rows as the time allows."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 from torch import Tensor
 
@@ -12,6 +13,7 @@ from tsugiki.data.split import subsample
 from tsugiki.placement.costs import Costs
 from tsugiki.placement.ground import Ground
 from tsugiki.placement.plan import Strategy
+from tsugiki.placement.prior import prior_for
 from tsugiki.placement.probe import Probe, quarters_of
 from tsugiki.tasks.task import Task
 from tsugiki.train.head import fit_path
@@ -33,11 +35,14 @@ def survey(ready: Prepared, strategy: Strategy) -> Ground:
         strategy: says which sites may be taken, and between which layers.
 
     Raises:
-        ConfigError: boundary and exit do not fit the base.
+        ConfigError: boundary and exit do not fit the base, or the prior is of another one.
         BaseModelError: it has no such site.
     """
     base, rows, task, config = ready.base, ready.train, ready.task, ready.config
     strategy.suffix(base.anatomy, strategy.boundary or 0)  # what was asked for is there
+    sites = {layer: tuple(strategy.sites_of(base.anatomy, layer)) for layer in range(base.num_layers)}
+    given = config.placement.prior
+    prior = prior_for(base.layer_digests, sites, None if given is None else Path(given))
     lengths = [len(ids) for ids in encode(base, rows.texts, ready.max_length)]
     costs = costs_of(ready, lengths)
     drawn = rows.take(subsample(rows.strata, _num_rows(costs, rows, base, strategy), config.train.seed))
@@ -48,13 +53,14 @@ def survey(ready: Prepared, strategy: Strategy) -> Ground:
     return Ground(
         anatomy=base.anatomy,
         base_params=base.num_params,
-        sites={layer: tuple(strategy.sites_of(base.anatomy, layer)) for layer in range(base.num_layers)},
+        sites=sites,
         form=config.placement.form,
         evidence=probe.run(),
         costs=costs,
         budget=config.budget,
         boundary=strategy.boundary,
         exit=strategy.exit,
+        prior=prior,
     )
 
 

@@ -1,7 +1,6 @@
 """What a placement costs here, by taking a few steps and giving a few answers with it."""
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,18 +10,18 @@ from accelerate import Accelerator
 from tsugiki.adapt.adapted import AdaptedModel
 from tsugiki.base.model import Base
 from tsugiki.base.prefix_cache import PrefixCache
-from tsugiki.base.suffix import run_states
 from tsugiki.base.upkeep import CacheSettings
 from tsugiki.placement.costs import Costs, Measured, fit_costs
 from tsugiki.placement.plan import Plan
 from tsugiki.placement.strategies.uniform import Uniform
+from tsugiki.train.clock import answer_ms, least_s
 from tsugiki.train.config import PlacementSettings
 from tsugiki.train.loop import Labelled, batches_of, num_passes, padded, parts_of, step
 from tsugiki.train.prepare import Prepared
-from tsugiki.train.race import Track
-from tsugiki.train.scion import NAME, Scion
+from tsugiki.train.scion import Scion
+from tsugiki.train.track import Track
 
-_BATCHES, _STEPS, _ANSWERS = 3, 2, 9
+_BATCHES, _STEPS = 3, 2
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class Trial:
         adapted = AdaptedModel(self.base.model, self.base.anatomy)
         scion = Scion(adapted, plan.grafts, self.track.classifier(plan, None), seed=0).to(self.base.device)
         try:
-            return Measured(self._step_s(scion), self._kept_bytes(scion), self._answer_ms(adapted, plan))
+            return Measured(self._step_s(scion), self._kept_bytes(scion), answer_ms(scion, self.track.train.rows))
         finally:
             adapted.detach()
 
@@ -62,7 +61,7 @@ class Trial:
                 optimiser.step()
                 optimiser.zero_grad()
 
-        return _least_s(steps, _STEPS) / len(self.batches)
+        return least_s(steps, _STEPS) / len(self.batches)
 
     def _kept_bytes(self, scion: Scion) -> float:
         """Bytes that the largest part of a batch keeps for the way back, each storage once."""
@@ -80,16 +79,6 @@ class Trial:
             scores = scion(rows, largest)
         del scores
         return float(sum(size for place, size in kept.items() if place not in frozen))
-
-    def _answer_ms(self, adapted: AdaptedModel, plan: Plan) -> float:
-        middle = sorted(self.batches, key=lambda b: padded(self.track.train.rows, b) / len(b))[len(self.batches) // 2]
-        ids, mask = self.track.train.rows.batch(middle[:1])
-
-        def answer() -> None:
-            run_states(adapted.model, self.base.anatomy, ids, mask, plan.states)
-
-        with torch.inference_mode(), adapted.using(NAME):
-            return 1000 * _least_s(answer, _ANSWERS)
 
 
 def costs_of(ready: Prepared, lengths: Sequence[int]) -> Costs:
@@ -139,14 +128,3 @@ def _plans(base: Base, placement: PlacementSettings) -> list[Plan]:
         suffix(0, max(1, middle)),
     ]
     return list({(plan.grafts, plan.states): plan for plan in found}.values())
-
-
-def _least_s(work: Callable[[], None], times: int) -> float:
-    """Seconds of some work, once it is warm; whatever else the machine does only ever adds to them."""
-    work()
-    found = []
-    for _ in range(times):
-        began = time.perf_counter()
-        work()
-        found.append(time.perf_counter() - began)
-    return min(found)

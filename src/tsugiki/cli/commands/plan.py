@@ -10,11 +10,13 @@ from tsugiki.cli.options import (
     EncodingOption,
     ForceOption,
     LabelOption,
+    MinScoreOption,
     OutOption,
     PackageBytesOption,
     PairOption,
     ParamsOption,
     PeakBytesOption,
+    PriorOption,
     RowsArgument,
     SettingsOption,
     SheetOption,
@@ -49,6 +51,8 @@ def run(
     max_added_latency: AddedLatencyOption = None,
     max_peak_bytes: PeakBytesOption = None,
     max_package_bytes: PackageBytesOption = None,
+    min_score: MinScoreOption = None,
+    prior: PriorOption = None,
     force: ForceOption = False,
     config: ConfigOption = None,
     settings: SettingsOption = None,
@@ -65,6 +69,8 @@ def run(
         max_added_latency=max_added_latency,
         max_peak_bytes=max_peak_bytes,
         max_package_bytes=max_package_bytes,
+        min_score=min_score,
+        prior=prior,
     )
     named = {"text": text, "pair": pair, "task": task, "label": label, "sheet": sheet, "encoding": encoding}
     planned = plan(rows, base=base, config=config, settings=chosen, **named)
@@ -76,11 +82,12 @@ def _page(planned: "Planned", out: object) -> "RenderableType":
     from rich.console import Group
     from rich.text import Text
 
-    found = planned.ground.evidence
+    found, prior = planned.ground.evidence, planned.ground.prior
     columns = ("variant", "modules", "parameters", "seconds", "latency", "peak", "loss")
     rows = [_row(option, option is planned.choice.chosen) for option in planned.choice.front]
     lines = [
         say("cli.plan.looked", rows=found.num_rows, seconds=found.seconds, reliability=found.reliability),
+        *([say("cli.plan.earlier", count=prior.num_ablations, agreement=planned.ground.agreement)] if prior else []),
         *([] if planned.choice.chosen else [say("cli.plan.nothing")]),
         say("cli.plan.next", out=out),
     ]

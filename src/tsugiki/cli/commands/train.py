@@ -1,6 +1,6 @@
 """`tsugiki train`: learn from rows and save an adapter."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +15,7 @@ from tsugiki.cli.options import (
     ForceOption,
     LabelOption,
     MergeOption,
+    MinScoreOption,
     NoCacheOption,
     OutOption,
     PackageBytesOption,
@@ -23,6 +24,7 @@ from tsugiki.cli.options import (
     PeakBytesOption,
     PlacementOption,
     PrecisionOption,
+    PriorOption,
     RowsArgument,
     SettingsOption,
     SheetOption,
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
+    from tsugiki.manifest import Manifest
     from tsugiki.review import Review
     from tsugiki.train.run import Trained
 
@@ -63,6 +66,8 @@ def run(
     max_added_latency: AddedLatencyOption = None,
     max_peak_bytes: PeakBytesOption = None,
     max_package_bytes: PackageBytesOption = None,
+    min_score: MinScoreOption = None,
+    prior: PriorOption = None,
     force: ForceOption = False,
     config: ConfigOption = None,
     settings: SettingsOption = None,
@@ -83,6 +88,8 @@ def run(
         max_added_latency=max_added_latency,
         max_peak_bytes=max_peak_bytes,
         max_package_bytes=max_package_bytes,
+        min_score=min_score,
+        prior=prior,
     )
     trained = train_and_report(rows, base=base, out=out, parent=parent, config=config, settings=chosen, **named)
     return Answer({"out": str(out), **bill(trained)}, page(trained, out))
@@ -101,6 +108,10 @@ def bill(trained: "Trained") -> dict[str, object]:
         "automatic": manifest.review.rule()._asdict() if manifest.review else None,
         "predicted_s": trained.predicted_s,
         "measured_s": trained.measured_s,
+        "forecasts": {
+            name: {k: v.model_dump() for k, v in costs.items()} for name, costs in manifest.forecasts.items()
+        },
+        "controls": [control.model_dump() | {"verdict": control.verdict} for control in manifest.controls],
     }
 
 
@@ -115,10 +126,23 @@ def page(trained: "Trained", out: Path) -> "RenderableType":
         handed_over(trained.adapter.manifest.review),
         say("cli.train.cost", total=trained.seconds["total"], cache=trained.seconds["cache"]),
         *([say("cli.train.saved", saved=trained.saved_s)] if trained.saved_s else []),
+        *_placed(trained.adapter.manifest),
         say("cli.train.next", out=out),
     ]
     tried = candidates([candidate.facts() for candidate in trained.candidates], winner)
     return Group(tried, *map(Text, lines))
+
+
+def _placed(manifest: "Manifest") -> Iterator[str]:
+    """How a chosen placement did against its forecast and its controls; nothing where none was chosen."""
+    from tsugiki.report.card import control_sentence
+
+    for variant, costs in manifest.forecasts.items():
+        train_s, latency = costs["train_s"], costs["latency_ms"]
+        told = {"predicted_s": train_s.predicted, "predicted_ms": latency.predicted}
+        came = {"measured_s": train_s.measured, "measured_ms": latency.measured}
+        yield say("cli.train.forecast", variant=variant, **told, **came)
+    yield from map(control_sentence, manifest.controls)
 
 
 def handed_over(review: "Review | None") -> str:
