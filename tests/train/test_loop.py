@@ -441,6 +441,7 @@ def test_tensorboard_gets_the_curves_and_keeps_them_when_the_run_is_over(race, o
     assert len(curves["suffix 2/4/loss"]) == 2
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # what mlflow calls in its own libraries is its affair
 def test_mlflow_gets_the_curves_and_keeps_them_at_home(race, own_home, monkeypatch):
     mlflow = pytest.importorskip("mlflow", reason="mlflow is not installed")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
