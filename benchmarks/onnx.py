@@ -45,6 +45,8 @@ def of_onnxruntime(folder: Path) -> Answer:
     tokenizer: Any = AutoTokenizer.from_pretrained(folder)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
+    # Its threads would go on spinning after each answer, on the cores on which ours comes next.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = onnxruntime.InferenceSession(str(folder / MODEL), options, providers=["CPUExecutionProvider"])
     labels, length = facts["labels"], facts["max_length"]
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from tsugiki.api import ablate, attach, compare, evaluate, graft, load, plan, train
+    from tsugiki.api import ablate, advise, attach, compare, evaluate, graft, load, plan, train
     from tsugiki.data.rows import read_splits
     from tsugiki.errors import TsugikiError
     from tsugiki.estimator import TsugikiClassifier
@@ -31,6 +31,7 @@ __all__ = [
     "TsugikiError",
     "__version__",
     "ablate",
+    "advise",
     "attach",
     "compare",
     "evaluate",
@@ -58,6 +59,7 @@ _HOMES = {
     "TsugikiClassifier": "tsugiki.estimator",
     "TsugikiError": "tsugiki.errors",
     "ablate": "tsugiki.api",
+    "advise": "tsugiki.api",
     "attach": "tsugiki.api",
     "compare": "tsugiki.api",
     "graft": "tsugiki.api",

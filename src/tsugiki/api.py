@@ -27,6 +27,7 @@ from tsugiki.train.config import Config, PlacementSettings, read_config
 if TYPE_CHECKING:
     from tsugiki.ablation import Ablation
     from tsugiki.adapt.grafted import Grafted
+    from tsugiki.advise.advice import Advice
     from tsugiki.evaluate.comparison import Comparison
     from tsugiki.evaluate.run import Evaluation
     from tsugiki.tasks.adapter import Adapter
@@ -147,6 +148,49 @@ def plan(
     from tsugiki.train.planned import plan_adapter
 
     return plan_adapter(read_splits(rows, chosen.data), chosen)
+
+
+def advise(
+    rows: Any,
+    *,
+    base: str | Path | None = None,
+    text: str | Sequence[str] | None = None,
+    pair: str | None = None,
+    label: str | None = None,
+    task: str | None = None,
+    sheet: str | None = None,
+    encoding: str | None = None,
+    config: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    assumed: Mapping[str, Any] | None = None,
+) -> "Advice":
+    """Say whether to start at all, with which rows, and what that is worth, from a learning curve of the rows.
+
+    Args:
+        rows: as for `train`, like everything below that is not told here.
+        base: folder or hub name of the base; None is the built-in encoder.
+        text: column of the texts.
+        pair: column of the second texts.
+        label: column of the labels.
+        task: `classify`, `tag` or `grade`.
+        sheet: of a workbook.
+        encoding: of text files.
+        config: a TOML file with the settings of the run.
+        settings: single settings over it.
+        assumed: what the money rests on, such as `{"wage": 35, "minutes": 6, "cases": 2000}`.
+
+    Raises:
+        RowsError: a class has fewer than two rows, or as for `train`.
+        ConfigError: an assumption or a setting is wrong.
+        MissingError: as for `train`.
+    """
+    from tsugiki.advise.advice import advise as advise_on
+    from tsugiki.advise.worth import Assumptions
+
+    named: Any = {"text": text, "pair": pair, "label": label, "task": task, "sheet": sheet, "encoding": encoding}
+    chosen = configure(base=base, config=config, settings=settings, **named)
+    given = parse(Assumptions, dict(assumed or {}), where="advise")
+    return advise_on(read_splits(rows, chosen.data), chosen, given)
 
 
 def load(folder: str | Path, base: str | Base | None = None) -> "Adapter":

@@ -15,6 +15,7 @@ def test_every_command_of_the_house_is_there():
     first = [
         "demo",
         "data",
+        "advise",
         "plan",
         "train",
         "predict",

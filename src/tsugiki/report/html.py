@@ -28,41 +28,41 @@ def comparison_page(rows: Sequence[Row], differences: Sequence[Row], pictures: M
         differences: of `differences.json`.
         pictures: PNG files by the key of their caption.
     """
-    return _filled("compare.html.j2", title=title(rows), **_compared(rows, differences, pictures))
+    return filled("compare.html.j2", title=title(rows), **_compared(rows, differences, pictures))
 
 
 def comparison_part(rows: Sequence[Row], differences: Sequence[Row], pictures: Mapping[str, bytes]) -> str:
     """The same without its frame, for a notebook."""
-    return _filled("comparison.html.j2", **_compared(rows, differences, pictures))
+    return filled("comparison.html.j2", **_compared(rows, differences, pictures))
 
 
 def evaluation_part(evaluation: "Evaluation", pictures: Mapping[str, bytes]) -> str:
     """Scores by class, what they come to, and pictures, for a notebook."""
-    return _filled(
+    return filled(
         "evaluation.html.j2",
         sentences=sentences(evaluation),
         headings=columns(),
         classes=[[label, *(f"{n:.3f}" for n in scores), f"{rows:,}"] for label, *scores, rows in by_class(evaluation)],
-        pictures=_shown(pictures),
+        pictures=shown(pictures),
     )
 
 
 def ablation_page(ablation: Ablation, pictures: Mapping[str, bytes]) -> str:
     """An ablation as a page of its own, in the language in force."""
-    return _filled(
+    return filled(
         "ablation.html.j2",
         title=text("report.ablation_title", variant=ablation.variant),
         sentences=list(guidance(ablation)),
         headings=ablation_columns(),
         parts_of=lines(ablation),
-        pictures=_shown(pictures),
+        pictures=shown(pictures),
     )
 
 
 def adapter_part(manifest: Manifest) -> str:
     """What a manifest says in short, for a notebook."""
     named = {name: value for name, value in facts(manifest).items() if value and value != "-"}
-    return _filled("adapter.html.j2", facts=[(text(f"cli.fact.{name}"), value) for name, value in named.items()])
+    return filled("adapter.html.j2", facts=[(text(f"cli.fact.{name}"), value) for name, value in named.items()])
 
 
 def _compared(rows: Sequence[Row], differences: Sequence[Row], pictures: Mapping[str, bytes]) -> dict[str, object]:
@@ -72,18 +72,20 @@ def _compared(rows: Sequence[Row], differences: Sequence[Row], pictures: Mapping
         "methods": [cells(group) for group in summaries(rows)],
         "candidates": [cells(group) for group in candidates(rows)],
         "differences": [(d["method"], d["against"], signed(d["difference_points"]), interval(d)) for d in differences],
-        "pictures": _shown(pictures),
+        "pictures": shown(pictures),
     }
 
 
-def _shown(pictures: Mapping[str, bytes]) -> list[tuple[str, str]]:
+def shown(pictures: Mapping[str, bytes]) -> list[tuple[str, str]]:
+    """Pictures as a page holds them, by their captions."""
     return [(text(caption), base64.b64encode(png).decode()) for caption, png in pictures.items()]
 
 
-def _filled(template: str, **values: object) -> str:
+def filled(template: str, **values: object) -> str:
+    """A template of a page or a part of one, in the language in force."""
     environment = Environment(
         loader=PackageLoader("tsugiki.report", "templates"),
-        autoescape=True,
+        autoescape=template.endswith(".html.j2"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -1,0 +1,187 @@
+"""A learning curve of one's own rows: what training on 16, 32, 64 ... of them comes to on the others.
+
+What is trained is what costs least: words, a head on the states, and both, chosen on validation as in `tsugiki train`.
+The states are computed once for all draws, so a draw costs the fitting of a head.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from tsugiki.advise.law import Point
+from tsugiki.base.prefix_cache import CachedRows
+from tsugiki.data.lexicon import Lexicon, LexiconSpec
+from tsugiki.data.rows import Rows, Splits
+from tsugiki.data.split import subsample, with_validation
+from tsugiki.i18n import text
+from tsugiki.placement.plan import head_states
+from tsugiki.progress import progress
+from tsugiki.review import Review
+from tsugiki.spec import parse
+from tsugiki.tasks.task import Task, task_for
+from tsugiki.train.calibration import temperature_of
+from tsugiki.train.candidate import Candidate
+from tsugiki.train.choice import best_of
+from tsugiki.train.config import Config
+from tsugiki.train.heads import features_of, head_candidate, joined, words_candidate
+from tsugiki.train.loop import Labelled
+
+_FEWEST, _DRAWS = 16, 5
+# Above so many rows a draw costs seconds and says more.
+_MANY, _DRAWS_OF_MANY = 1_000, 2
+# Of all rows, what the largest draw is trained on; the rest is asked.
+_MOST = 0.8
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What one draw came to.
+
+    Args:
+        right: of each row that was not trained on, whether its answer is (M,) bool.
+        labels: of these rows.
+        automatic: share of these rows that could be answered unseen, from the confidence on above which they prove the
+            wanted precision (0..1).
+        variant: that won.
+    """
+
+    right: Tensor
+    labels: tuple[str, ...]
+    automatic: float
+    variant: str
+
+    @property
+    def score(self) -> float:
+        """Share of right answers."""
+        return float(self.right.double().mean())
+
+
+@dataclass(frozen=True)
+class Curve:
+    """All draws.
+
+    Args:
+        draws: by number of rows, ascending.
+    """
+
+    draws: dict[int, tuple[Draw, ...]]
+
+    def scores(self) -> list[Point]:
+        """Share of right answers, by number of rows."""
+        return [Point(n, tuple(d.score for d in own), len(own[0].right)) for n, own in self.draws.items()]
+
+    def automatic(self) -> list[Point]:
+        """Share of rows that could be answered unseen, by number of rows."""
+        return [Point(n, tuple(d.automatic for d in own), len(own[0].right)) for n, own in self.draws.items()]
+
+    @property
+    def last(self) -> tuple[Draw, ...]:
+        """Those of the most rows."""
+        return self.draws[max(self.draws)]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Rows that draws are taken of.
+
+    Args:
+        rows: labelled.
+        cached: their pooled states.
+        config: of the runs.
+    """
+
+    rows: Rows
+    cached: CachedRows
+    config: Config
+
+    def curve(self) -> Curve:
+        """Every size, every draw; sizes of which no draw has two classes to learn from are left out."""
+        planned = [(size, seed) for size in self.sizes() for seed in range(_draws(size))]
+        found: dict[int, list[Draw]] = {}
+        with progress(text("advise.bar"), sum(size for size, _ in planned)) as advance:
+            for size, seed in planned:
+                drawn = subsample(self.rows.strata, size, seed)
+                if draw := self.draw(drawn, seed):
+                    found.setdefault(size, []).append(draw)
+                advance(size)
+        return Curve({size: tuple(draws) for size, draws in found.items()})
+
+    def sizes(self) -> list[int]:
+        """16, 32, 64 ... up to four fifths of the rows; none where these are fewer."""
+        most = int(_MOST * len(self.rows))
+        if most < _FEWEST:
+            return []
+        doubled = []
+        size = max(_FEWEST, 2 * len(set(self.rows.strata)))
+        while size < 0.75 * most:
+            doubled.append(size)
+            size *= 2
+        return [*doubled, most]
+
+    def draw(self, drawn: Sequence[int], seed: int, asked: Sequence[int] | None = None) -> Draw | None:
+        """Train on some rows and ask others; None where too few classes are among them.
+
+        Args:
+            drawn: row numbers to train on.
+            seed: of the run.
+            asked: row numbers to ask; None asks all others.
+        """
+        if asked is None:
+            taken = set(drawn)
+            asked = [row for row in range(len(self.rows)) if row not in taken]
+        rows = self.rows.take(drawn)
+        split = with_validation(Splits(train=rows), share=self.config.data.validation_share, seed=seed)
+        if split.validation is None or split.train is None or len(set(split.train.labels or ())) < 2:
+            return None
+        task = task_for(split.train, self.config.data)
+        # Rows of one text have the same states.
+        place = {text: row for row, text in zip(drawn, rows.texts, strict=True)}
+        train, held = (
+            self._labelled([place[text] for text in part.texts], part.labels or (), task)
+            for part in (split.train, split.validation)
+        )
+        winner = self._winner(split.train, train, split.validation, held, seed)
+        temperature = temperature_of(task, winner.logits, held.targets)
+        calibrated = winner.logits / temperature
+        fitted = task.fitted(calibrated, held.targets)
+        others = self.rows.take(asked)
+        labels = others.labels or ()
+        targets = fitted.targets(labels)
+        logits = self._logits(winner, asked, others, task) / temperature
+        found = fitted.answers(logits)
+        right = fitted.match(found.best, targets) == 1
+        # The few rows that a small draw holds out prove no threshold; all that are asked do.
+        review = Review.of(found.probability.tolist(), right.tolist(), self.config.train.target_precision)
+        return Draw(right, labels, review.rule().share, winner.variant)
+
+    def _winner(self, rows: Rows, train: Labelled, held_rows: Rows, held: Labelled, seed: int) -> Candidate:
+        words = words_candidate(rows.texts, train, held_rows.texts, held, seed) if self.config.train.words else None
+        head = head_candidate(train, held, self._states)
+        found = [candidate for candidate in (words, head, joined(head, words, held)) if candidate is not None]
+        return best_of(found, train.task, held.targets)
+
+    @property
+    def _states(self) -> tuple[int, ...]:
+        return head_states(self.config.placement.exit or self.cached.base.num_layers)
+
+    def _labelled(self, numbers: Sequence[int], labels: Sequence[str], task: Task) -> Labelled:
+        return Labelled(self.cached.take(numbers), task.targets(labels), task)
+
+    def _logits(self, winner: Candidate, asked: Sequence[int], rows: Rows, task: Task) -> Tensor:
+        """What a candidate says of rows that are none of its own, (M, C)."""
+        words = None
+        if winner.head.words is not None:
+            tensors = {n.removeprefix("lexicon."): t.numpy() for n, t in winner.tensors.items() if "lexicon." in n}
+            lexicon = Lexicon.from_tensors(parse(LexiconSpec, winner.head.words, where="head.words"), tensors)
+            words = torch.from_numpy(lexicon.scores(rows.texts)).float()
+            if not winner.head.states:
+                return words
+        features = features_of(self._labelled(asked, rows.labels or (), task), winner.head.states)
+        logits = features @ winner.tensors["head.weight"].T + winner.tensors["head.bias"]
+        return logits if words is None else task.mix(logits, words, winner.head.words_share)
+
+
+def _draws(size: int) -> int:
+    return _DRAWS if size <= _MANY else _DRAWS_OF_MANY
