@@ -32,6 +32,11 @@ def test_importing_imports_nothing_heavy():
     assert {name for name in loaded if name.startswith("tsugiki.")} == set()
 
 
+def test_an_adapter_without_words_loads_neither_what_draws_nor_what_reads_words():
+    loaded = set(run("import sys, tsugiki.api, tsugiki.tasks.adapter; print(*sys.modules)").split())
+    assert "torch" in loaded and not loaded & {"sklearn", "matplotlib", "pandas", "pyarrow", "datasets"}
+
+
 def test_errors_can_be_caught_without_loading_anything_heavy():
     assert run("import sys, tsugiki; tsugiki.TsugikiError; print('torch' in sys.modules)") == "False"
 

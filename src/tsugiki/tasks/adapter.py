@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,7 +21,6 @@ from tsugiki.base.precision import Precision
 from tsugiki.base.suffix import run_states
 from tsugiki.base.tokens import encode, pad
 from tsugiki.data.batches import length_batches
-from tsugiki.data.lexicon import Lexicon, LexiconSpec
 from tsugiki.data.reading import Reading
 from tsugiki.data.texts import PAIR, clip, pair
 from tsugiki.errors import PackageError
@@ -30,6 +30,9 @@ from tsugiki.report.card import card
 from tsugiki.report.html import adapter_part
 from tsugiki.spec import parse
 from tsugiki.tasks.task import task_of
+
+if TYPE_CHECKING:
+    from tsugiki.data.lexicon import Lexicon
 
 _NAME = "adapter"
 # Batches of other lengths give the same answer a last digit of its own.
@@ -227,8 +230,11 @@ def classifier_of(package: Package) -> Classifier:
     return classifier.requires_grad_(False).eval()
 
 
-def _lexicon(package: Package) -> Lexicon | None:
+def _lexicon(package: Package) -> "Lexicon | None":
     if package.manifest.head.words is None:
         return None
+    # scikit-learn, which is a second that an adapter without words need not wait.
+    from tsugiki.data.lexicon import Lexicon, LexiconSpec
+
     tensors = {name: tensor.numpy() for name, tensor in package.part("lexicon").items()}
     return Lexicon.from_tensors(parse(LexiconSpec, package.manifest.head.words, where="head.words"), tensors)

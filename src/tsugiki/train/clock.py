@@ -1,7 +1,8 @@
-"""How long work takes when nothing else is in its way."""
+"""How long work takes in the middle of several times."""
 
 import time
 from collections.abc import Callable
+from statistics import median
 
 import torch
 
@@ -11,15 +12,18 @@ from tsugiki.train.scion import Scion
 _ANSWERS = 9
 
 
-def least_s(work: Callable[[], object], times: int) -> float:
-    """Seconds of some work, once it is warm; whatever else the machine does only ever adds to them."""
+def median_s(work: Callable[[], object], times: int) -> float:
+    """Seconds of some work, once it is warm.
+
+    The least of them would be that of a machine on which nothing else ever runs, and foretell too little.
+    """
     work()
     found = []
     for _ in range(times):
         began = time.perf_counter()
         work()
         found.append(time.perf_counter() - began)
-    return min(found)
+    return median(found)
 
 
 def answer_ms(scion: Scion, rows: CachedRows) -> float:
@@ -33,4 +37,4 @@ def answer_ms(scion: Scion, rows: CachedRows) -> float:
     ids, mask = rows.batch([middle])
     scion.set_training(None)
     with torch.inference_mode():
-        return 1000 * least_s(lambda: scion.run(ids, mask), _ANSWERS)
+        return 1000 * median_s(lambda: scion.run(ids, mask), _ANSWERS)

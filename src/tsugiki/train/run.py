@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from tsugiki.adapt.package import Package
 from tsugiki.base.kernels import lean_kernels
@@ -87,24 +88,37 @@ def train_adapter(splits: Splits, config: Config, parent: Package | None = None)
     """
     require_trackers(config.train.trackers)
     ready = prepare(splits, config, parent)
-    candidates: list[Candidate] = []
     with lean_kernels(ready.base.dtype), run_folder(ready.key) as folder:
-        lineup = lineup_of(ready, folder)
-        packer = _packer(ready, lineup)
-        race = Race(packer, ready.held, lineup.plans, folder)
-        for candidate in race.run():
-            candidates.append(candidate)
-            notify("train.candidate", variant=candidate.variant, score=100 * candidate.score, seconds=candidate.train_s)
-            if candidate.score >= _ENOUGH:
-                break
-        packer = replace(packer, controls=race.controls)
-        survey = {"survey": lineup.seconds} if lineup.seconds else {}
-        seconds = _seconds(candidates, survey | {"cache": packer.train.rows.cache_s})
-        enough = config.budget.min_score
-        winner = best_of(candidates, ready.task, packer.held.targets, enough)
-        if enough is not None and not winner.score >= enough:
-            warn("train.not_enough", wanted=100 * enough, score=100 * winner.score)
-        adapter = packer.adapter(winner, candidates, seconds)
+        return train_lineup(ready, lineup_of(ready, folder), folder)
+
+
+def train_lineup(ready: Prepared, lineup: Lineup, folder: Path) -> Trained:
+    """Train the plans of a lineup beside head and words.
+
+    Args:
+        ready: rows, task, base and settings.
+        lineup: what is trained in steps.
+        folder: where candidates are kept until the run is over.
+
+    Raises:
+        TrainingError: the loss is not a number.
+    """
+    candidates: list[Candidate] = []
+    packer = _packer(ready, lineup)
+    race = Race(packer, ready.held, lineup.plans, folder)
+    for candidate in race.run():
+        candidates.append(candidate)
+        notify("train.candidate", variant=candidate.variant, score=100 * candidate.score, seconds=candidate.train_s)
+        if candidate.score >= _ENOUGH:
+            break
+    packer = replace(packer, controls=race.controls)
+    survey = {"survey": lineup.seconds} if lineup.seconds else {}
+    seconds = _seconds(candidates, survey | {"cache": packer.train.rows.cache_s})
+    enough = ready.config.budget.min_score
+    winner = best_of(candidates, ready.task, packer.held.targets, enough)
+    if enough is not None and not winner.score >= enough:
+        warn("train.not_enough", wanted=100 * enough, score=100 * winner.score)
+    adapter = packer.adapter(winner, candidates, seconds)
     curve = _curve(candidates, lineup.seconds + seconds["cache"], winner.score)
     return Trained(adapter, candidates, seconds, curve, _verdict(winner, candidates), packer)
 

@@ -41,7 +41,7 @@ def run(
 ) -> Answer:
     """Leave modules out, leave them alone, and write what that does to the answers."""
     from tsugiki import api
-    from tsugiki.report.ablation import ablation_picture
+    from tsugiki.report.ablation_picture import ablation_picture
     from tsugiki.report.html import ablation_page
     from tsugiki.report.plots import png
 
