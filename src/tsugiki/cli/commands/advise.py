@@ -69,11 +69,11 @@ def run(
     chosen = settings_of(settings, force=force, target_precision=target_precision)
     given = {name: value for name, value in assumed.items() if value is not None}
     advice = advise(rows, base=base, config=config, settings=chosen, assumed=given, **named)
-    facts, told = _written(advice, out)
+    facts, told = written(advice, out)
     return Answer({"out": str(out), **facts}, Text(told + "\n" + say("cli.advise.next", out=out, rows=rows)))
 
 
-def _written(advice: "Advice", out: Path) -> tuple[dict[str, Any], str]:
+def written(advice: "Advice", out: Path) -> tuple[dict[str, Any], str]:
     """Write all four files; the facts and the text."""
     from tsugiki.report.advice import advice_page, advice_text, curve_picture
     from tsugiki.report.plots import png

@@ -21,13 +21,15 @@ _EPOCHS = 5
 
 
 def run(out: Annotated[Path, typer.Option("--out", metavar="DIR")] = Path("tsugiki-demo")) -> Answer:
-    """Train, answer, evaluate, compare, and say what to do with rows of one's own."""
+    """Advise, plan, train, answer, evaluate, compare, and say what to do with rows of one's own."""
     from rich.console import Group
     from rich.text import Text
 
-    from tsugiki.api import configure, train_and_report
+    from tsugiki.api import advise, configure, plan, train_and_report
+    from tsugiki.cli.commands import advise as advising
     from tsugiki.cli.commands import compare as comparing
     from tsugiki.cli.commands import evaluate as evaluating
+    from tsugiki.cli.commands import plan as planning
     from tsugiki.cli.commands import train as training
     from tsugiki.data.rows import read_splits
     from tsugiki.evaluate.compare import compare
@@ -38,6 +40,11 @@ def run(out: Annotated[Path, typer.Option("--out", metavar="DIR")] = Path("tsugi
     assert splits.train is not None and splits.test is not None
     adapter_folder, comparison_folder = out / "adapter", out / "comparison"
 
+    i18n.notify("cli.demo.advising", count=len(splits.train))
+    advice, told = advising.written(advise(rows), out / "advice")
+    i18n.notify("cli.demo.planning")
+    planned = plan(rows)
+    planned.write(out / "plan")
     i18n.notify("cli.demo.training", count=len(splits.train))
     trained = train_and_report(rows, out=adapter_folder)
     answers = trained.adapter.predict(_TEXTS)
@@ -53,6 +60,8 @@ def run(out: Annotated[Path, typer.Option("--out", metavar="DIR")] = Path("tsugi
     )
     facts = {
         "out": str(out),
+        "advice": advice,
+        "plan": planned.facts(),
         "training": training.bill(trained),
         "answers": [{"text": t, **a.to_dict()} for t, a in zip(_TEXTS, answers, strict=True)],
         "evaluation": {"macro_f1": evaluation.macro_f1, evaluation.metric: evaluation.score},
@@ -60,6 +69,8 @@ def run(out: Annotated[Path, typer.Option("--out", metavar="DIR")] = Path("tsugi
     }
     lines = [f"{a.label}  {a.probability:.2f}  {t}" for t, a in zip(_TEXTS, answers, strict=True)]
     page = Group(
+        Text(told),
+        planning.page(planned, out / "plan"),
         training.page(trained, adapter_folder),
         Text(say("cli.demo.answers"), "bold"),
         *map(Text, lines),

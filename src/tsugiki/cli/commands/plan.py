@@ -75,10 +75,11 @@ def run(
     named = {"text": text, "pair": pair, "task": task, "label": label, "sheet": sheet, "encoding": encoding}
     planned = plan(rows, base=base, config=config, settings=chosen, **named)
     planned.write(out)
-    return Answer({"out": str(out), **planned.facts()}, _page(planned, out))
+    return Answer({"out": str(out), **planned.facts()}, page(planned, out))
 
 
-def _page(planned: "Planned", out: object) -> "RenderableType":
+def page(planned: "Planned", out: object) -> "RenderableType":
+    """The placements that no other beats, and what was looked at."""
     from rich.console import Group
     from rich.text import Text
 
