@@ -152,3 +152,9 @@ def test_words_need_no_torch():
     script = "import sys, tsugiki.data.lexicon; print({'torch', 'transformers'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_few_rows_of_many_classes_are_learnt_without_a_warning():
+    texts = [f"part {letter}{letter}{letter} broke" for letter in "abcdefghijklmnopqrstuvwxy"]
+    lexicon = Lexicon.fit([*texts, "part aaa broke again"], np.eye(25)[[*range(25), 0]], strength=1.0, seed=0)
+    assert lexicon.scores(texts).argmax(axis=1).tolist() == list(range(25))

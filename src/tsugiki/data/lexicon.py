@@ -183,6 +183,8 @@ def _separate(features: Matrix, indicator: NDArray[np.bool_], strength: float, s
     machine = LinearSVC(C=strength, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a fit that stopped early is judged by its score as well
+        # Few rows of many classes make no regression.
+        warnings.filterwarnings("ignore", message="The number of unique classes")
         if (indicator.sum(axis=1) == 1).all():
             # All classes in one call, which reads the features once.
             machine.fit(features, indicator.argmax(axis=1))
