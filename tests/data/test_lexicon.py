@@ -155,6 +155,6 @@ def test_words_need_no_torch():
 
 
 def test_few_rows_of_many_classes_are_learnt_without_a_warning():
-    texts = [f"part {letter}{letter}{letter} broke" for letter in "abcdefghijklmnopqrstuvwxy"]
-    lexicon = Lexicon.fit([*texts, "part aaa broke again"], np.eye(25)[[*range(25), 0]], strength=1.0, seed=0)
-    assert lexicon.scores(texts).argmax(axis=1).tolist() == list(range(25))
+    texts = [f"{letter}{letter}{letter} broke" for letter in "abcdefghijklmnopqrstuvwxy"]
+    lexicon = Lexicon.fit([*texts, *texts[:5]], np.eye(25)[[*range(25), *range(5)]], strength=1.0, seed=0)
+    assert answers(lexicon, texts[:5]) == list(range(5))
