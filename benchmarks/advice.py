@@ -58,7 +58,7 @@ def case(bench: Bench, train: range, test: range, size: int, seed: int) -> dict[
         ("score", curve.scores(), came.score),
         ("automatic", curve.automatic(), came.automatic),
     ):
-        band = Law.fit(points).at(2 * size, LEVEL, held=len(test))
+        band = Law.fit(points, curve.asked).at(2 * size, LEVEL, held=len(test))
         inside = bool(band.low <= share <= band.high)
         found[what] = {"expected": band.middle, "low": band.low, "high": band.high, "came": share, "inside": inside}
     return found

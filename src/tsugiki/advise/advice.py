@@ -132,7 +132,7 @@ def advise(splits: Splits, config: Config, assumed: Assumptions) -> Advice:
     curve = bench.curve()
     if not curve.draws:
         raise RowsError("advise.too_few", rows=len(rows))
-    scores, automatic = Law.fit(curve.scores()), Law.fit(curve.automatic())
+    scores, automatic = Law.fit(curve.scores(), curve.asked), Law.fit(curve.automatic(), curve.asked)
     expected = tuple(
         Expected(rows=n, score=scores.at(n), automatic=automatic.at(n), worth=Worth.of(automatic.at(n).middle, assumed))
         for n in (len(rows), 2 * len(rows))

@@ -4,7 +4,7 @@ What is trained is what costs least: words, a head on the states, and both, chos
 The states are computed once for all draws, so a draw costs the fitting of a head.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +14,7 @@ from tsugiki.advise.law import Point
 from tsugiki.base.prefix_cache import CachedRows
 from tsugiki.data.lexicon import Lexicon, LexiconSpec
 from tsugiki.data.rows import Rows, Splits
-from tsugiki.data.split import subsample, with_validation
+from tsugiki.data.split import folds, subsample, with_validation
 from tsugiki.i18n import text
 from tsugiki.placement.plan import head_states
 from tsugiki.progress import progress
@@ -31,8 +31,10 @@ from tsugiki.train.loop import Labelled
 _FEWEST, _DRAWS = 16, 5
 # Above so many rows a draw costs seconds and says more.
 _MANY, _DRAWS_OF_MANY = 1_000, 2
-# Of all rows, what the largest draw is trained on; the rest is asked.
-_MOST = 0.8
+# The largest draws hold out one part each.
+_FOLDS = 5
+# A size so near to the largest says the same.
+_NEAR = 0.75
 
 
 @dataclass(frozen=True)
@@ -64,9 +66,11 @@ class Curve:
 
     Args:
         draws: by number of rows, ascending.
+        asked: distinct rows that were asked.
     """
 
     draws: dict[int, tuple[Draw, ...]]
+    asked: int
 
     def scores(self) -> list[Point]:
         """Share of right answers, by number of rows."""
@@ -98,27 +102,26 @@ class Bench:
 
     def curve(self) -> Curve:
         """Every size, every draw; sizes of which no draw has two classes to learn from are left out."""
-        planned = [(size, seed) for size in self.sizes() for seed in range(_draws(size))]
+        planned = list(self._planned())
         found: dict[int, list[Draw]] = {}
-        with progress(text("advise.bar"), sum(size for size, _ in planned)) as advance:
-            for size, seed in planned:
-                drawn = subsample(self.rows.strata, size, seed)
+        with progress(text("advise.bar"), sum(len(drawn) for _, drawn, _ in planned)) as advance:
+            for size, drawn, seed in planned:
                 if draw := self.draw(drawn, seed):
                     found.setdefault(size, []).append(draw)
-                advance(size)
-        return Curve({size: tuple(draws) for size, draws in found.items()})
+                advance(len(drawn))
+        return Curve({size: tuple(draws) for size, draws in found.items()}, len(self.rows))
 
-    def sizes(self) -> list[int]:
-        """16, 32, 64 ... up to four fifths of the rows; none where these are fewer."""
-        most = int(_MOST * len(self.rows))
-        if most < _FEWEST:
-            return []
-        doubled = []
-        size = max(_FEWEST, 2 * len(set(self.rows.strata)))
-        while size < 0.75 * most:
-            doubled.append(size)
+    def _planned(self) -> Iterator[tuple[int, list[int], int]]:
+        """Size, rows and seed of each draw: 16, 32, 64 ... rows, and four fifths, of which each row is asked once."""
+        strata, most = self.rows.strata, len(self.rows) * (_FOLDS - 1) // _FOLDS
+        size = _FEWEST
+        while size < _NEAR * most:
+            for seed in range(_DRAWS if size <= _MANY else _DRAWS_OF_MANY):
+                yield size, subsample(strata, size, seed), seed
             size *= 2
-        return [*doubled, most]
+        if most >= _FEWEST:
+            for seed, (kept, _) in enumerate(folds(strata, _FOLDS, 0, groups=self.rows.texts)):
+                yield most, kept, seed
 
     def draw(self, drawn: Sequence[int], seed: int, asked: Sequence[int] | None = None) -> Draw | None:
         """Train on some rows and ask others; None where too few classes are among them.
@@ -181,7 +184,3 @@ class Bench:
         features = features_of(self._labelled(asked, rows.labels or (), task), winner.head.states)
         logits = features @ winner.tensors["head.weight"].T + winner.tensors["head.bias"]
         return logits if words is None else task.mix(logits, words, winner.head.words_share)
-
-
-def _draws(size: int) -> int:
-    return _DRAWS if size <= _MANY else _DRAWS_OF_MANY

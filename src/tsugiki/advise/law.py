@@ -19,6 +19,8 @@ Floats = NDArray[np.float64]
 _FLOORS, _EXPONENTS = 25, np.linspace(0.05, 1.2, 24)
 # Exponents that were seen over many tasks: between 0.1 and 0.6 (Hestness et al. 2017, section 5).
 _USUAL, _SPREAD = 0.4, 0.25
+# Variance of one answer, where all were right or wrong so far.
+_LEAST = 1e-3
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ class Law:
         factors: b of each.
         exponents: c of each.
         weights: of each, which sum to one.
-        spread: standard deviation of a single draw around the curve, at the most rows that were measured.
+        drawing: variance of a single training around the curve, times its rows: it falls about as `1 / n`.
         offset: standard error of the whole curve, since all points were measured on the same few rows.
     """
 
@@ -75,18 +77,24 @@ class Law:
     factors: Floats
     exponents: Floats
     weights: Floats
-    spread: float
+    drawing: float
     offset: float
 
     @classmethod
-    def fit(cls, points: Sequence[Point]) -> "Law":
-        """Weigh all laws of the grid by the points, at least one."""
+    def fit(cls, points: Sequence[Point], asked: int) -> "Law":
+        """Weigh all laws of the grid by the points.
+
+        Args:
+            points: at least one.
+            asked: distinct rows that they were measured on.
+        """
         rows = np.array([point.rows for point in points], dtype=float)
         wrong = np.array([1.0 - point.mean for point in points])
-        spread = _spreads(points)
-        error = spread / np.sqrt([len(point.shares) for point in points])
-        last = points[-1]
-        offset = math.sqrt(max(wrong[-1] * (1 - wrong[-1]), 1e-4) / last.held)
+        single = np.maximum(wrong * (1 - wrong), _LEAST)
+        chance = single / np.array([point.held for point in points])
+        drawing = _drawing(points, chance)
+        error = np.sqrt((drawing / rows + chance) / np.array([len(point.shares) for point in points]))
+        offset = math.sqrt(single[-1] / asked)
         best = float(wrong.min())
         floors, exponents = (
             grid.ravel() for grid in np.meshgrid(np.linspace(0.0, best, _FLOORS), _EXPONENTS, indexing="ij")
@@ -98,7 +106,7 @@ class Law:
         missed = (((wrong - floors[:, None] - factors[:, None] * shapes) / error) ** 2).sum(1)
         logs = -0.5 * missed - 0.5 * ((exponents - _USUAL) / _SPREAD) ** 2
         weights = np.exp(logs - logs.max())
-        return cls(floors, factors, exponents, weights / weights.sum(), float(spread[-1]), offset)
+        return cls(floors, factors, exponents, weights / weights.sum(), drawing, offset)
 
     def at(self, rows: int, level: float = 0.8, held: int | None = None) -> Band:
         """What to expect of one training on so many rows.
@@ -113,19 +121,19 @@ class Law:
         middle = float((self.weights * means).sum())
         between = float((self.weights * (means - middle) ** 2).sum())
         measured = 0.0 if held is None else middle * (1 - middle) / held
-        width = math.sqrt(between + self.spread**2 + self.offset**2 + measured)
+        width = math.sqrt(between + self.drawing / rows + self.offset**2 + measured)
         reach = NormalDist().inv_cdf(0.5 + level / 2) * width
         return Band(rows, middle, max(0.0, middle - reach), min(1.0, middle + reach))
 
 
-def _spreads(points: Sequence[Point]) -> Floats:
-    """Standard deviation of single draws at each point, (K,), smoothed: of few draws alone it is hardly known.
+def _drawing(points: Sequence[Point], chance: Floats) -> float:
+    """Variance of single trainings times their rows, from all points at once: of few draws alone it is hardly known.
 
-    It falls about as `n**-0.5`, so all points say something of each.
+    Draws also differ by the chance of the rows that each was measured on, which is taken off.
     """
-    rows = np.array([point.rows for point in points], dtype=float)
-    own = np.array([np.var(point.shares, ddof=1) * point.rows for point in points if len(point.shares) > 1])
-    # Even draws that came out alike differ by the chance of the rows that they were measured on.
-    chance = np.array([max(point.mean * (1 - point.mean), 1e-4) / point.held for point in points])
-    variance = (own.mean() / rows if len(own) else 0.0) + 0.05 * chance
-    return np.sqrt(np.maximum(variance, 1e-6))
+    own = [
+        (float(np.var(point.shares, ddof=1)) - luck) * point.rows
+        for point, luck in zip(points, chance, strict=True)
+        if len(point.shares) > 1
+    ]
+    return max(0.0, sum(own) / len(own)) if own else float(chance[-1] * points[-1].rows)
