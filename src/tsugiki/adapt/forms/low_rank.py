@@ -34,5 +34,6 @@ class LowRank(Form):
 
     def delta(self, params: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
         """`alpha / sqrt(rank) * x A B`, (B, S, O)."""
-        narrow = x @ params["down"].to(x.dtype)
-        return (narrow @ params["up"].to(x.dtype)) * (self.alpha / math.sqrt(self.rank))
+        # Scaled where it is narrow, which spares a pass over the width of the output.
+        narrow = (x @ params["down"].to(x.dtype)) * (self.alpha / math.sqrt(self.rank))
+        return narrow @ params["up"].to(x.dtype)
