@@ -175,6 +175,16 @@ def test_a_new_adapter_moves_neither_tensors_nor_outputs_of_the_others():
     assert all(torch.equal(run(adapted, name), outputs[name]) for name in "ab")
 
 
+def test_a_bank_that_is_cast_answers_with_what_it_then_holds():
+    adapted = AdaptedModel(tiny("bert"), find_anatomy(tiny("bert")))
+    adapted.attach("a", [Graft(0, "mlp.up", LowRank(rank=2))])
+    (bank,) = adapted.banks.values()
+    bank.double()
+    held = dict(bank.named_parameters())
+    assert {p.dtype for p in bank.params("a").values()} == {torch.float64}
+    assert all(any(p is other for other in held.values()) for p in bank.params("a").values())
+
+
 def test_an_adapter_can_go_while_others_stay():
     adapted = adapted_model()
     wanted = {name: run(adapted, name) for name in "ac"}

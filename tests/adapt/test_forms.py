@@ -34,6 +34,21 @@ def test_a_scale_multiplies_channels():
     torch.testing.assert_close(y + Scale().delta(params, x, y), y * (1 + params["scale"]))
 
 
+@pytest.mark.parametrize("form", [LowRank(rank=4), Bottleneck(rank=3), Scale()])
+@pytest.mark.parametrize("is_packed", [True, False])
+def test_what_is_added_is_the_change_and_without_gradients_needs_no_copy(form, is_packed):
+    chance = torch.Generator().manual_seed(0)
+    params = {name: torch.randn(shape, generator=chance) for name, shape in form.shapes(12, 20).items()}
+    given = y if is_packed else torch.stack([y, y], -1)[..., 0]
+    wanted = y + form.delta(params, x, y)
+    torch.testing.assert_close(form.added(params, x, given.clone() if is_packed else given), wanted)
+    with torch.no_grad():
+        own = y.clone() if is_packed else torch.stack([y, y], -1)[..., 0]
+        found = form.added(params, x, own)
+    torch.testing.assert_close(found, wanted)
+    assert found is own
+
+
 @pytest.mark.parametrize(
     ("spec", "count"),
     [({"kind": "low_rank", "rank": 4}, 4 * 32), ({"kind": "bottleneck", "rank": 4}, 84 + 80), ({"kind": "scale"}, 20)],

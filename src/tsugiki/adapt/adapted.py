@@ -198,6 +198,9 @@ class AdaptedModel:
             whole = output if isinstance(output, Tensor) else output[0]
             x = args[0] if args else next(iter(kwargs.values()))
             y = whole[..., site.start : site.start + site.out_width] if site.fused else whole
+            if isinstance(route, str) and not site.fused:
+                changed = bank.added(route, x, y)
+                return changed if isinstance(output, Tensor) else (changed, *output[1:])
             if isinstance(route, str):
                 delta = bank.everywhere(route, x, y)
             else:

@@ -1,6 +1,7 @@
 """All modules of one site."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,7 @@ class Bank(nn.Module):
         self.site = site
         self.forms: dict[str, Form] = {}
         self.stacks = nn.ModuleDict()
+        self._params: dict[str, dict[str, Tensor]] = {}
         self.dropout: float = 0.0
         self.generator: torch.Generator | None = None
 
@@ -33,12 +35,22 @@ class Bank(nn.Module):
     def put(self, name: str, form: Form, params: Mapping[str, Tensor]) -> None:
         """Add the module of one adapter, or exchange it."""
         self.forms[name] = form
-        self.stacks[_key(name)] = nn.ParameterDict({k: nn.Parameter(v) for k, v in params.items()})
+        stack = nn.ParameterDict({k: nn.Parameter(v) for k, v in params.items()})
+        self.stacks[_key(name)] = stack
+        # Looked up in every forward pass, where walking through a ParameterDict would cost as much as a small module.
+        self._params[name] = dict(stack.items())
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """As `nn.Module` moves and casts; between kinds of devices its parameters are other objects afterwards."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        self._params = {name: dict(self.stack(name).items()) for name in self.forms}
+        return self
 
     def drop(self, name: str) -> None:
         """Take the module of one adapter away, where it has one."""
         if self.forms.pop(name, None) is not None:
             del self.stacks[_key(name)]
+            del self._params[name]
 
     def stack(self, name: str) -> nn.ParameterDict:
         """What holds the parameters of one adapter's module."""
@@ -48,7 +60,13 @@ class Bank(nn.Module):
 
     def params(self, name: str) -> dict[str, Tensor]:
         """Parameters of one adapter's module."""
-        return dict(self.stack(name).items())
+        return self._params[name]
+
+    def added(self, name: str, x: Tensor, y: Tensor) -> Tensor:
+        """`y` changed by one adapter on every row; see `Form.added`."""
+        if self.training and self.dropout:
+            return y + self.everywhere(name, x, y)
+        return self.forms[name].added(self.params(name), x, y)
 
     def everywhere(self, name: str, x: Tensor, y: Tensor) -> Tensor:
         """The change when one adapter acts on every row: (B, S, I) and (B, S, O) to (B, S, O)."""

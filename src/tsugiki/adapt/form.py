@@ -44,6 +44,11 @@ class Form(Spec):
         """
         raise NotImplementedError(type(self).__name__)
 
+    def added(self, params: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+        """`y` with the change; where no gradient is kept that is `y` itself, which spares a copy of it."""
+        delta = self.delta(params, x, y)
+        return y + delta if torch.is_grad_enabled() else y.add_(delta)
+
     def num_params(self, in_width: int, out_width: int) -> int:
         """Number of parameters of one module."""
         return sum(math.prod(shape) for shape in self.shapes(in_width, out_width).values())

@@ -34,6 +34,16 @@ class LowRank(Form):
 
     def delta(self, params: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
         """`alpha / sqrt(rank) * x A B`, (B, S, O)."""
+        return self._narrow(params, x) @ params["up"].to(x.dtype)
+
+    def added(self, params: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+        """As `Form.added`, the second product straight into `y`."""
+        if torch.is_grad_enabled() or params["up"].dim() != 2 or not y.is_contiguous():
+            return super().added(params, x, y)
+        narrow = self._narrow(params, x)
+        y.view(-1, y.shape[-1]).addmm_(narrow.reshape(-1, narrow.shape[-1]), params["up"].to(x.dtype))
+        return y
+
+    def _narrow(self, params: dict[str, Tensor], x: Tensor) -> Tensor:
         # Scaled where it is narrow, which spares a pass over the width of the output.
-        narrow = (x @ params["down"].to(x.dtype)) * (self.alpha / math.sqrt(self.rank))
-        return narrow @ params["up"].to(x.dtype)
+        return (x @ params["down"].to(x.dtype)) * (self.alpha / math.sqrt(self.rank))
