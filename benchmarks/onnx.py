@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, help="test rows and training rows at most; a trial")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    name, splits = next(parts(options.set, options.data))
+    name, splits = next(parts(options.set, options.data, max_test=None))
     assert splits.test is not None
     texts = splits.test.texts[: options.rows]
     train = {"words": False, "max_rows": options.rows or 2_000, "epochs": 1 if options.rows else 5}

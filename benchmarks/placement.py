@@ -161,11 +161,11 @@ def of_set(name: str, data: Path, kept: Kept) -> dict[str, Any]:
     grid = {at: result for at, result in grid.items() if result}
     best = max(grid, key=lambda at: (grid[at]["validation"], -grid[at]["seconds"]))
     plan = dict(cells(ready))[best]
-    fresh: dict[str, list[Any]] = {"grid": [], "auto": [], "alone": []}
+    fresh: dict[str, list[Any]] = {"cell": [], "auto": [], "alone": []}
     for seed in FRESH:
         chosen = with_seed(seed, "evidence")
         again = prepare(splits, with_seed(seed, "uniform"))
-        fresh["grid"].append(kept.get(f"{name} best {best} {seed}", lambda a=again: cell(a, splits, plan)))
+        fresh["cell"].append(kept.get(f"{name} best {best} {seed}", lambda a=again: cell(a, splits, plan)))
         fresh["auto"].append(kept.get(f"{name} auto {seed}", lambda c=chosen: auto(splits, c)))
         fresh["alone"].append(kept.get(f"{name} alone {seed}", lambda c=chosen: alone(splits, c)))
     return {"best": best, "grid": grid, **fresh, "summary": summary(fresh)}
@@ -173,7 +173,7 @@ def of_set(name: str, data: Path, kept: Kept) -> dict[str, Any]:
 
 def summary(fresh: dict[str, list[Any]]) -> dict[str, Any]:
     """Means over the fresh seeds."""
-    grid, found = fresh["grid"], fresh["auto"]
+    grid, found = fresh["cell"], fresh["auto"]
     seconds = mean(g["seconds"] for g in grid)
     told: dict[str, Any] = {
         "points": 100 * (mean(a["test"] for a in found) - mean(g["test"] for g in grid)),

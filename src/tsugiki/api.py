@@ -14,6 +14,7 @@ from tsugiki.adapt.package_checks import check_base
 from tsugiki.base.anatomy import find_anatomy
 from tsugiki.base.digest import layer_digests
 from tsugiki.base.model import Base
+from tsugiki.base.upkeep import CacheSettings
 from tsugiki.data.reading import Reading
 from tsugiki.data.rows import read_splits, read_table, unlabelled
 from tsugiki.data.spelling import respelled, shown, usual_spellings
@@ -259,6 +260,7 @@ def ablate(
     label: str | None = None,
     sheet: str | None = None,
     encoding: str | None = None,
+    cache: bool = True,
 ) -> "Ablation":
     """Measure what each layer, site and module of an adapter brings, and keep that for the next task on its base.
 
@@ -271,6 +273,7 @@ def ablate(
         label: column of the labels.
         sheet: of a workbook.
         encoding: of text files.
+        cache: whether states of the rows may be written to the disk.
 
     Raises:
         PackageError: the adapter has no module.
@@ -282,7 +285,8 @@ def ablate(
 
     table = read_table(rows, split, Reading(sheet=sheet, encoding=encoding))
     named: Any = {"text": text, "pair": pair, "label": label}
-    found = ablation.ablate(adapter, unlabelled(table, adapter.reading.fitting(table.columns).over(**named)))
+    labelled = unlabelled(table, adapter.reading.fitting(table.columns).over(**named))
+    found = ablation.ablate(adapter, labelled, CacheSettings(enabled=cache))
     remember(found)
     return found
 

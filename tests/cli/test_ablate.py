@@ -42,6 +42,14 @@ def test_it_writes_what_was_measured_and_keeps_it(tsugiki, folders, own_home, la
     assert told["parts"][0]["missed"] == written.parts[0].missed
 
 
+def test_without_the_cache_no_state_of_a_row_is_written(tsugiki, folders, own_home):
+    line = ("ablate", folders / "grafted", folders / "rows.jsonl", "--out", "ablation")
+    assert tsugiki(*line, "--no-cache").code == 0
+    without = set(own_home.rglob("*"))
+    assert tsugiki(*line).code == 0
+    assert {path.relative_to(own_home).parts[0] for path in set(own_home.rglob("*")) - without} == {"cache"}
+
+
 def test_an_adapter_without_modules_is_refused_and_nothing_is_written(tsugiki, folders):
     found = tsugiki("ablate", folders / "head", folders / "rows.jsonl", "--out", "ablation")
     assert found.code != 0 and "ablation.no_modules" in found.err and not Path("ablation").exists()

@@ -24,10 +24,22 @@ def test_what_is_not_plain_utf8_is_said(encoding, said, caplog):
     assert (encoding in caplog.text) is said
 
 
-@given(st.text(st.sampled_from("油漏れポンプ停止のが異常音①㈱髙。、ー,\n"), max_size=9))
+@given(st.text(st.sampled_from("油漏れポンプ停止のが異常音①㈱髙。、ー,ﾓｰﾀﾍﾞﾘﾝｸﾞ\n"), max_size=30))
 def test_japanese_of_windows_survives_with_what_shift_jis_lacks(text):
     whole = f"油漏れのポンプが停止{text}"
     assert decode("a.txt", whole.encode("cp932"))[0] == whole
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "本文,分類\nﾓｰﾀｰが停止した,ﾓｰﾀｰ\nﾎﾟﾝﾌﾟから油が漏れている,ﾎﾟﾝﾌﾟ\n",
+        "日付,機種,症状,原因\n" + 50 * "4/1,ﾌﾟﾚｽ3号機,ﾓｰﾀｰ異音あり,ﾍﾞｱﾘﾝｸﾞ摩耗\n",
+        "text,label\n髙橋,㈱\n",
+    ],
+)
+def test_half_width_katakana_and_names_of_people_are_japanese_of_windows(text):
+    assert decode("a.csv", text.encode("cp932")) == (text, "cp932")
 
 
 @given(st.text())
@@ -42,6 +54,9 @@ def test_any_utf8_survives(text):
         pytest.param("été déjà vu, Straße, naïve Ångström\n" * 5, "cp1252", id="Western"),
         pytest.param("油漏れ、異常音が発生した。\n" * 5, "euc-jp", id="EUC-JP"),
         pytest.param("Ошибка датчика\n" * 5, "cp1251", id="Cyrillic"),
+        pytest.param("ОШИБКА ДАТЧИКА\n" * 5, "cp1251", id="Cyrillic capitals"),
+        pytest.param("あれがそれになった\n" * 5, "euc-jp", id="EUC-JP, no kanji"),
+        pytest.param("ÄÖÜ STRASSE ÜBER ALLES\n" * 5, "cp1252", id="German capitals"),
     ],
 )
 def test_other_encodings_are_refused_and_not_read_as_rare_kanji(text, encoding):
@@ -52,8 +67,9 @@ def test_other_encodings_are_refused_and_not_read_as_rare_kanji(text, encoding):
     assert decode("a.csv", data, encoding)[0] == text
 
 
-def test_a_file_of_two_encodings_names_a_line_of_each():
-    data = b"text,label\n" + "油漏れ,漏れ\n".encode() + "異常音が発生,音\n".encode("cp932")
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_a_file_of_two_encodings_names_a_line_of_each(mark):
+    data = mark + b"text,label\n" + "油漏れ,漏れ\n".encode() + "異常音が発生,音\n".encode("cp932")
     with pytest.raises(RowsError) as caught:
         decode("a.csv", data)
     assert caught.value.code == "rows.mixed_encodings"

@@ -158,8 +158,12 @@ def test_words_that_pandas_takes_for_missing_are_texts_in_a_csv(tmp_path):
     assert read_splits(path).train == Rows(("NA", "nan"), ("null", "None"))
 
 
-def test_labels_lose_the_space_around_them():
+def test_labels_lose_the_space_around_them_and_where_that_joins_two_it_is_said(caplog):
     assert read_splits([("a", " x "), ("b", "x")]).train == Rows(("a", "b"), ("x", "x"))
+    assert "' x '" in caplog.text and "1 row" in caplog.text
+    caplog.clear()
+    assert read_splits([("a", " x"), ("b", " y")]).train == Rows(("a", "b"), ("x", "y"))
+    assert not caplog.records
 
 
 def test_half_a_surrogate_pair_is_replaced(tmp_path):

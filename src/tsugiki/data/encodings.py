@@ -19,8 +19,11 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 # Kana, the punctuation of Japanese, full-width forms, and the kanji that come first in JIS, by how often they are used.
-_USUAL = re.compile(r"[\u3000-\u30ff\uff01-\uff9f①-⑳Ⅰ-Ⅻ㈱㈲℃№]")
-_PLAUSIBLE_SHARE = 0.7
+_USUAL = re.compile(r"[\u3000-\u30ff\uff01-\uff60①-⑳Ⅰ-Ⅻ㈱㈲℃№髙﨑]")
+# Half-width katakana are single bytes: those of EUC-JP and of Western and Cyrillic letters come out as such. So they
+# speak neither for nor against, and enough else has to be there that does.
+_HALF_WIDTH = re.compile(r"[\uff61-\uff9f]")
+_PLAUSIBLE_SHARE, _TELLING_SHARE = 0.7, 0.2
 _FIRST_LEVEL = range(0x889F, 0x9873)
 
 
@@ -39,6 +42,8 @@ def decode(name: str, data: bytes, encoding: str | None = None) -> tuple[str, st
     if encoding is not None:
         return _named(name, data, encoding), encoding
     found = _marked(data) or _without_mark(name, data)
+    if found == "utf-8-sig" and not _is_in(data, "utf-8"):
+        _refuse_mixture(name, data)
     text = _named(name, data, found)
     if found not in ("utf-8", "utf-8-sig"):
         notify("rows.encoding_found", path=name, encoding=found)
@@ -72,11 +77,16 @@ def _without_mark(name: str, data: bytes) -> str:
     return "utf-8"
 
 
-def _not_utf8(name: str, data: bytes, at: int) -> str:
+def _refuse_mixture(name: str, data: bytes) -> None:
+    """Name a line of each, where some are UTF-8 and some CP932."""
     lines = data.splitlines()
     first, second = (next((i for i, line in enumerate(lines, 1) if is_it(line)), 0) for is_it in (_is_utf8, _is_cp932))
     if first and second:
         raise RowsError("rows.mixed_encodings", path=name, first=first, second=second)
+
+
+def _not_utf8(name: str, data: bytes, at: int) -> str:
+    _refuse_mixture(name, data)
     try:
         text = data.decode("cp932")
     except UnicodeDecodeError:
@@ -84,6 +94,14 @@ def _not_utf8(name: str, data: bytes, at: int) -> str:
     if not _is_japanese(text):
         raise RowsError("rows.not_utf8", path=name, line=data.count(b"\n", 0, at) + 1, byte=at)
     return "cp932"
+
+
+def _is_in(data: bytes, encoding: str) -> bool:
+    try:
+        data.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _is_utf8(line: bytes) -> bool:
@@ -107,12 +125,14 @@ def _is_cp932(line: bytes) -> bool:
 
 def _is_japanese(text: str) -> bool:
     foreign = [c for c in text if not c.isascii()]
-    return bool(foreign) and sum(map(_is_usual, foreign)) >= _PLAUSIBLE_SHARE * len(foreign)
+    telling = [c for c in foreign if not _HALF_WIDTH.match(c)]
+    if not telling or len(telling) < _TELLING_SHARE * len(foreign):
+        return False
+    return sum(map(_is_usual, telling)) >= _PLAUSIBLE_SHARE * len(telling)
 
 
 def _is_usual(character: str) -> bool:
     if _USUAL.match(character):
-        # Half-width katakana are single bytes: those of EUC-JP and of Western letters come out as such.
-        return not "\uff61" <= character <= "\uff9f"
+        return True
     code = character.encode("cp932", "ignore")
     return len(code) == 2 and int.from_bytes(code) in _FIRST_LEVEL

@@ -1,7 +1,7 @@
 """Rows: texts with labels, from wherever the user keeps them. Messages name lines, never the texts in them."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -197,4 +197,14 @@ def _found(table: Table, reading: Reading) -> _Found:
     if len(kept) < len(texts):
         blank = [line for line, value in zip(table.lines, texts, strict=True) if not value.strip()]
         i18n.warn("rows.dropped_blank", path=table.name, count=len(blank), lines=shown(blank))
+    _tell_blanks(table.name, [labels[i] for i in kept])
     return _Found(table, kept, tuple(texts[i] for i in kept), tuple(labels[i].strip() for i in kept), lists)
+
+
+def _tell_blanks(name: str, labels: Sequence[str]) -> None:
+    """Say which labels become one because blanks around a label never count."""
+    there = set(labels)
+    joined = Counter(label for label in labels if label != label.strip() and label.strip() in there)
+    if joined:
+        spelled = ", ".join(repr(label[:30]) for label in sorted(joined)[:5])
+        i18n.warn("rows.blanks_joined", path=name, count=joined.total(), labels=spelled)

@@ -13,6 +13,7 @@ from torch import Tensor
 from tsugiki.ablation import Ablation, Kind, Part
 from tsugiki.adapt.adapted import AdaptedModel, Graft
 from tsugiki.base.prefix_cache import CachedRows, PrefixCache
+from tsugiki.base.upkeep import CacheSettings
 from tsugiki.data.rows import Rows
 from tsugiki.data.split import subsample
 from tsugiki.errors import PackageError, RowsError
@@ -28,7 +29,7 @@ from tsugiki.train.scion import Scion
 _MOST_ROWS = 1_000
 
 
-def ablate(adapter: Adapter, rows: Rows) -> Ablation:
+def ablate(adapter: Adapter, rows: Rows, cache: CacheSettings | None = None) -> Ablation:
     """Measure what the modules of an adapter bring on some rows.
 
     The scores are those of the states; words beside them stay out of it.
@@ -36,6 +37,7 @@ def ablate(adapter: Adapter, rows: Rows) -> Ablation:
     Args:
         adapter: with modules.
         rows: labelled, that it was not trained on; a thousand of them are drawn where there are more.
+        cache: whether and how much of their states is kept.
 
     Raises:
         PackageError: the adapter has no module.
@@ -47,7 +49,7 @@ def ablate(adapter: Adapter, rows: Rows) -> Ablation:
         raise RowsError("evaluate.no_labels" if rows.labels is None else "ablation.no_known_label")
     if len(rows) > _MOST_ROWS:
         rows = rows.take(subsample(rows.strata, _MOST_ROWS, seed=0))
-    return _Bench.of(adapter, rows).measure()
+    return _Bench.of(adapter, rows, cache).measure()
 
 
 @dataclass(frozen=True)
@@ -67,11 +69,11 @@ class _Bench:
     targets: Tensor
 
     @classmethod
-    def of(cls, adapter: Adapter, rows: Rows) -> "_Bench":
+    def of(cls, adapter: Adapter, rows: Rows, cache: CacheSettings | None) -> "_Bench":
         assert adapter.base is not None
         place, max_length = adapter.manifest.placement, int(adapter.manifest.task["max_length"])
         kept = {place.boundary} - {0}
-        cached = PrefixCache(adapter.base, max_length).rows(rows.texts, kept, place.exit)
+        cached = PrefixCache(adapter.base, max_length, cache).rows(rows.texts, kept, place.exit)
         return cls(adapter, rows, cached, adapter.task.targets(rows.labels or ()))
 
     def measure(self) -> Ablation:

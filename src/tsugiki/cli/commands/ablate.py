@@ -11,6 +11,7 @@ from tsugiki.cli.options import (
     BaseOption,
     EncodingOption,
     LabelOption,
+    NoCacheOption,
     OutOption,
     PairOption,
     RowsArgument,
@@ -38,6 +39,7 @@ def run(
     sheet: SheetOption = None,
     encoding: EncodingOption = None,
     base: BaseOption = None,
+    no_cache: NoCacheOption = False,
 ) -> Answer:
     """Leave modules out, leave them alone, and write what that does to the answers."""
     from tsugiki import api
@@ -46,7 +48,7 @@ def run(
     from tsugiki.report.plots import png
 
     named: Any = {"text": text, "pair": pair, "label": label, "sheet": sheet, "encoding": encoding}
-    found = api.ablate(api.load(folder, base), rows, split=split, **named)
+    found = api.ablate(api.load(folder, base), rows, split=split, cache=not no_cache, **named)
     picture = png(ablation_picture, found)
     out.mkdir(parents=True, exist_ok=True)
     (out / "ablation.json").write_text(found.model_dump_json(indent=1), encoding="utf-8")

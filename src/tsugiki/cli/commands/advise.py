@@ -13,6 +13,7 @@ from tsugiki.cli.options import (
     EncodingOption,
     ForceOption,
     LabelOption,
+    NoCacheOption,
     OutOption,
     PairOption,
     PrecisionOption,
@@ -48,6 +49,7 @@ def run(
     currency: Annotated[str | None, typer.Option("--currency", metavar="NAME")] = None,
     setup_hours: Annotated[float | None, typer.Option("--setup-hours", metavar="NUMBER")] = None,
     upkeep_hours: Annotated[float | None, typer.Option("--upkeep-hours", metavar="NUMBER")] = None,
+    no_cache: NoCacheOption = False,
     force: ForceOption = False,
     config: ConfigOption = None,
     settings: SettingsOption = None,
@@ -66,7 +68,7 @@ def run(
         "upkeep_hours": upkeep_hours,
     }
     named: Any = {"text": text, "pair": pair, "task": task, "label": label, "sheet": sheet, "encoding": encoding}
-    chosen = settings_of(settings, force=force, target_precision=target_precision)
+    chosen = settings_of(settings, force=force, no_cache=no_cache, target_precision=target_precision)
     given = {name: value for name, value in assumed.items() if value is not None}
     advice = advise(rows, base=base, config=config, settings=chosen, assumed=given, **named)
     facts, told = written(advice, out)

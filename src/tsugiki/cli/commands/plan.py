@@ -11,6 +11,7 @@ from tsugiki.cli.options import (
     ForceOption,
     LabelOption,
     MinScoreOption,
+    NoCacheOption,
     OutOption,
     PackageBytesOption,
     PairOption,
@@ -53,6 +54,7 @@ def run(
     max_package_bytes: PackageBytesOption = None,
     min_score: MinScoreOption = None,
     prior: PriorOption = None,
+    no_cache: NoCacheOption = False,
     force: ForceOption = False,
     config: ConfigOption = None,
     settings: SettingsOption = None,
@@ -63,6 +65,7 @@ def run(
     chosen = settings_of(
         settings,
         force=force,
+        no_cache=no_cache,
         placement="auto",
         max_params=max_params,
         max_train_s=max_train_s,

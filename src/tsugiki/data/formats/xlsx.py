@@ -132,7 +132,13 @@ def _require_values(name: str, data: bytes, title: str, width: int) -> None:
             zip(sheet.iter_rows(values_only=True), values.iter_rows(values_only=True), strict=False), start=1
         ):
             for formula, value in list(zip(formulas, found, strict=False))[:width]:
-                if value is None and isinstance(formula, str) and formula.startswith("="):
+                if value is None and _is_formula(formula):
                     raise RowsError("rows.formula_without_value", path=name, line=line)
     finally:
         workbook.close()
+
+
+def _is_formula(cell: Any) -> bool:
+    from openpyxl.worksheet.formula import ArrayFormula, DataTableFormula
+
+    return isinstance(cell, ArrayFormula | DataTableFormula) or (isinstance(cell, str) and cell.startswith("="))
