@@ -199,8 +199,9 @@ def step(
     weight = 1.0 if batch[rank::world] else 0.0
     generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + number * world + rank)
     scion.set_training(settings.module_dropout, generator)
-    # What is kept for the way back is that of a part of the batch; processes meet at their last part.
-    *parts, last = parts_of(train.rows, own)
+    # What is kept for the way back is that of a part of the batch; processes meet at their last part. Readers keep
+    # little, and are quicker with the whole.
+    *parts, last = parts_of(train.rows, own) if scion.grafts else [own]
     for rows in (*parts, last):
         with nullcontext() if rows is last else accelerator.no_sync(model):
             logits = model(train.rows, rows)
