@@ -5,7 +5,6 @@
 """
 
 import json
-import re
 from collections import Counter
 from pathlib import Path
 from statistics import fmean
@@ -13,6 +12,7 @@ from typing import Any
 
 from benchmarks.sets import FOLDED, RESULTS, WHOLE
 
+BEGIN, END = "<!-- guide:begin -->", "<!-- guide:end -->"
 DOCS = Path(__file__).parents[1] / "docs"
 # Field and kind of text of each set, by language.
 FIELDS = {
@@ -57,7 +57,7 @@ CLASSES = {"banking77": 77, "clinc150": 151, "goemotions_ekman": 7, "faa_inciden
 
 def lines(language: int) -> list[tuple[str, ...]]:
     """A line for each set, the fewest classes first."""
-    found = []
+    found: list[tuple[str, ...]] = []
     for name in sorted((*WHOLE, *FOLDED), key=CLASSES.__getitem__):
         rows = [row for row in json.loads((RESULTS / f"{name}.json").read_text()) if row["won"]]
         ours = [row for row in rows if row["method"] == "tsugiki"]
@@ -89,9 +89,9 @@ def main() -> None:
         table = [heads, ("---",) * len(heads), *lines(language)]
         told = "\n".join("| " + " | ".join(cells) + " |" for cells in table)
         path = DOCS / page
-        block = re.compile(r"(<!-- guide:begin -->\n).*?(<!-- guide:end -->)", re.DOTALL)
-        text = path.read_text(encoding="utf-8")
-        path.write_text(block.sub(lambda m, t=told: f"{m[1]}\n{t}\n\n{m[2]}", text), encoding="utf-8")
+        before, _, rest = path.read_text(encoding="utf-8").partition(BEGIN)
+        _, _, after = rest.partition(END)
+        path.write_text(f"{before}{BEGIN}\n\n{told}\n\n{END}{after}", encoding="utf-8")
         print(told)
 
 
