@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from tsugiki.data.split import subsample
 from tsugiki.train.config import read_config
 
 SETS = ("banking77", "clinc150", "goemotions_ekman", "snips", "dbpedia14")
-SIZES, CASES = (128, 256, 512, 1_024), 6
+SIZES, CASES = (128, 256, 512), 7
 MOST_TRAIN, MOST_TOKENS = 4_000, 256
 WANTED, LEVEL = 0.02, 0.8
 
@@ -53,14 +54,15 @@ def case(bench: Bench, train: range, test: range, size: int, seed: int) -> dict[
     came = bench.draw(subsample(strata, 2 * size, 1_000 + seed), seed, asked=test)
     if not curve.draws or came is None:
         return None
-    found: dict[str, Any] = {"rows": size, "seed": seed}
+    found: dict[str, Any] = {"rows": size, "seed": seed, "asked": curve.asked}
     for what, points, share in (
         ("score", curve.scores(), came.score),
         ("automatic", curve.automatic(), came.automatic),
     ):
         band = Law.fit(points, curve.asked).at(2 * size, LEVEL, held=len(test))
         inside = bool(band.low <= share <= band.high)
-        found[what] = {"expected": band.middle, "low": band.low, "high": band.high, "came": share, "inside": inside}
+        told = {"expected": band.middle, "low": band.low, "high": band.high, "came": share, "inside": inside}
+        found[what] = told | {"points": [asdict(point) for point in points]}
     return found
 
 

@@ -19,6 +19,8 @@ Floats = NDArray[np.float64]
 _FLOORS, _EXPONENTS = 25, np.linspace(0.05, 1.2, 24)
 # Exponents that were seen over many tasks: between 0.1 and 0.6 (Hestness et al. 2017, section 5).
 _USUAL, _SPREAD = 0.4, 0.25
+# A floor as high as the least that was measured would mean that nothing more is to be learnt: the higher, the rarer.
+_LOW = 3.0
 # Variance of one answer, where all were right or wrong so far.
 _LEAST = 1e-3
 
@@ -104,7 +106,8 @@ class Law:
         # Least squares for b alone; more rows never do harm.
         factors = np.maximum(0.0, ((wrong - floors[:, None]) * shapes * weigh).sum(1) / (shapes**2 * weigh).sum(1))
         missed = (((wrong - floors[:, None] - factors[:, None] * shapes) / error) ** 2).sum(1)
-        logs = -0.5 * missed - 0.5 * ((exponents - _USUAL) / _SPREAD) ** 2
+        high = floors / max(best, 1e-9)
+        logs = -0.5 * missed - 0.5 * ((exponents - _USUAL) / _SPREAD) ** 2 - _LOW * high
         weights = np.exp(logs - logs.max())
         return cls(floors, factors, exponents, weights / weights.sum(), drawing, offset)
 
