@@ -4,6 +4,7 @@ What is trained is what costs least: words, a head on the states, and both, chos
 The states are computed once for all draws, so a draw costs the fitting of a head.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -47,12 +48,15 @@ class Draw:
         automatic: share of these rows that could be answered unseen, from the confidence on above which they prove the
             wanted precision (0..1).
         variant: that won.
+        rows: trained on, as a new row would see them. A row that is held out takes one from its own class, which counts
+            where classes are small; so this is what is left of the classes of the asked, times all rows.
     """
 
     right: Tensor
     labels: tuple[str, ...]
     automatic: float
     variant: str
+    rows: float
 
     @property
     def score(self) -> float:
@@ -74,11 +78,15 @@ class Curve:
 
     def scores(self) -> list[Point]:
         """Share of right answers, by number of rows."""
-        return [Point(n, tuple(d.score for d in own), len(own[0].right)) for n, own in self.draws.items()]
+        return [self._point(own, [draw.score for draw in own]) for own in self.draws.values()]
 
     def automatic(self) -> list[Point]:
         """Share of rows that could be answered unseen, by number of rows."""
-        return [Point(n, tuple(d.automatic for d in own), len(own[0].right)) for n, own in self.draws.items()]
+        return [self._point(own, [draw.automatic for draw in own]) for own in self.draws.values()]
+
+    def _point(self, draws: Sequence[Draw], shares: Sequence[float]) -> Point:
+        rows = sum(draw.rows for draw in draws) / len(draws)
+        return Point(round(rows), tuple(shares), len(draws[0].right))
 
     @property
     def last(self) -> tuple[Draw, ...]:
@@ -157,7 +165,10 @@ class Bench:
         right = fitted.match(found.best, targets) == 1
         # The few rows that a small draw holds out prove no threshold; all that are asked do.
         review = Review.of(found.probability.tolist(), right.tolist(), self.config.train.target_precision)
-        return Draw(right, labels, review.rule().share, winner.variant)
+        strata = self.rows.strata
+        whole, trained = Counter(strata), Counter(strata[row] for row in drawn)
+        left = sum(trained[strata[row]] / whole[strata[row]] for row in asked) / len(asked)
+        return Draw(right, labels, review.rule().share, winner.variant, left * len(strata))
 
     def _winner(self, rows: Rows, train: Labelled, held_rows: Rows, held: Labelled, seed: int) -> Candidate:
         words = words_candidate(rows.texts, train, held_rows.texts, held, seed) if self.config.train.words else None
