@@ -19,7 +19,6 @@ from tsugiki.data.split import folds, subsample, with_validation
 from tsugiki.i18n import text
 from tsugiki.placement.plan import head_states
 from tsugiki.progress import progress
-from tsugiki.review import Review
 from tsugiki.spec import parse
 from tsugiki.tasks.task import Task, task_for
 from tsugiki.train.calibration import temperature_of
@@ -45,8 +44,8 @@ class Draw:
     Args:
         right: of each row that was not trained on, whether its answer is (M,) bool.
         labels: of these rows.
-        automatic: share of these rows that could be answered unseen, from the confidence on above which they prove the
-            wanted precision (0..1).
+        automatic: share of these rows that could be answered unseen, from the lowest confidence on above which the
+            wanted precision was seen among them (0..1). To prove it would take more of them, the fewer are asked.
         variant: that won.
         rows: trained on, as a new row would see them. A row that is held out takes one from its own class, which counts
             where classes are small; so this is what is left of the classes of the asked, times all rows.
@@ -163,12 +162,11 @@ class Bench:
         logits = self._logits(winner, asked, others, task) / temperature
         found = fitted.answers(logits)
         right = fitted.match(found.best, targets) == 1
-        # The few rows that a small draw holds out prove no threshold; all that are asked do.
-        review = Review.of(found.probability.tolist(), right.tolist(), self.config.train.target_precision)
         strata = self.rows.strata
         whole, trained = Counter(strata), Counter(strata[row] for row in drawn)
         left = sum(trained[strata[row]] / whole[strata[row]] for row in asked) / len(asked)
-        return Draw(right, labels, review.rule().share, winner.variant, left * len(strata))
+        automatic = _automatic(found.probability, right, self.config.train.target_precision)
+        return Draw(right, labels, automatic, winner.variant, left * len(strata))
 
     def _winner(self, rows: Rows, train: Labelled, held_rows: Rows, held: Labelled, seed: int) -> Candidate:
         words = words_candidate(rows.texts, train, held_rows.texts, held, seed) if self.config.train.words else None
@@ -195,3 +193,10 @@ class Bench:
         features = features_of(self._labelled(asked, rows.labels or (), task), winner.head.states)
         logits = features @ winner.tensors["head.weight"].T + winner.tensors["head.bias"]
         return logits if words is None else task.mix(logits, words, winner.head.words_share)
+
+
+def _automatic(confidence: Tensor, right: Tensor, wanted: float) -> float:
+    order = confidence.argsort(descending=True)
+    answered = torch.arange(1, len(order) + 1)
+    reaching = answered[right[order].double().cumsum(0) / answered >= wanted]
+    return float(reaching.max()) / len(order) if len(reaching) else 0.0

@@ -135,7 +135,7 @@ def _drawing(points: Sequence[Point], chance: Floats) -> float:
     Draws also differ by the chance of the rows that each was measured on, which is taken off.
     """
     own = [
-        (float(np.var(point.shares, ddof=1)) - luck) * point.rows
+        max(0.0, float(np.var(point.shares, ddof=1)) - luck) * point.rows
         for point, luck in zip(points, chance, strict=True)
         if len(point.shares) > 1
     ]
