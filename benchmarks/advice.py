@@ -19,6 +19,7 @@ import numpy as np
 
 from benchmarks.machine import machine
 from benchmarks.sets import parts
+from tsugiki.advise.advice import WIDER
 from tsugiki.advise.curve import Bench
 from tsugiki.advise.law import Law
 from tsugiki.base.model import load_base
@@ -55,11 +56,11 @@ def case(bench: Bench, train: range, test: range, size: int, seed: int) -> dict[
     if not curve.draws or came is None:
         return None
     found: dict[str, Any] = {"rows": size, "seed": seed, "asked": curve.asked}
-    for what, points, share in (
-        ("score", curve.scores(), came.score),
-        ("automatic", curve.automatic(), came.automatic),
+    for what, points, share, wider in (
+        ("score", curve.scores(), came.score, 1.0),
+        ("automatic", curve.automatic(), came.automatic, WIDER),
     ):
-        band = Law.fit(points, curve.asked).at(2 * size, LEVEL, held=len(test))
+        band = Law.fit(points, curve.asked).at(2 * size, LEVEL, held=len(test), wider=wider)
         inside = bool(band.low <= share <= band.high)
         told = {"expected": band.middle, "low": band.low, "high": band.high, "came": share, "inside": inside}
         found[what] = told | {"points": [asdict(point) for point in points]}

@@ -111,13 +111,14 @@ class Law:
         weights = np.exp(logs - logs.max())
         return cls(floors, factors, exponents, weights / weights.sum(), drawing, offset)
 
-    def at(self, rows: int, level: float = 0.8, held: int | None = None) -> Band:
+    def at(self, rows: int, level: float = 0.8, held: int | None = None, wider: float = 1.0) -> Band:
         """What to expect of one training on so many rows.
 
         Args:
             rows: to be trained on.
             level: of the band (0..1).
             held: rows that the result is going to be measured on; None for the share over all rows there will ever be.
+            wider: how many times as wide the band is to be as the law has it.
         """
         means = 1.0 - self.floors - self.factors * rows**-self.exponents
         means = np.clip(means, 0.0, 1.0)
@@ -125,7 +126,7 @@ class Law:
         between = float((self.weights * (means - middle) ** 2).sum())
         measured = 0.0 if held is None else middle * (1 - middle) / held
         width = math.sqrt(between + self.drawing / rows + self.offset**2 + measured)
-        reach = NormalDist().inv_cdf(0.5 + level / 2) * width
+        reach = NormalDist().inv_cdf(0.5 + level / 2) * width * wider
         return Band(rows, middle, max(0.0, middle - reach), min(1.0, middle + reach))
 
 
