@@ -7,7 +7,7 @@ import shlex
 import unicodedata
 from importlib.resources import files
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from transformers import BertConfig, BertModel
@@ -91,7 +91,12 @@ def japanese(tmp_path):
     letters = dict.fromkeys("".join(words))
     special = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
     pieces = list(dict.fromkeys((*special, *words, *letters, *(f"##{letter}" for letter in letters))))
-    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    sizes: dict[str, Any] = {
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+    }
     folder = tmp_path / "japanese"
     BertModel(BertConfig(vocab_size=len(pieces), max_position_embeddings=128, **sizes)).save_pretrained(folder)
     (folder / "vocab.txt").write_text("\n".join(pieces) + "\n", encoding="utf-8")
