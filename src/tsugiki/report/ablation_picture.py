@@ -1,6 +1,7 @@
 """An ablation as a picture: a map of modules, and bars for layers and sites."""
 
 from collections.abc import Sequence
+from textwrap import fill
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,6 +16,8 @@ from tsugiki.report.plots import Target
 _DPI = 150
 _MISSED, _KEPT = "#D55E00", "#0072B2"
 _WIDTH = 0.38
+# Characters of a line of the map's title, which is to stay above the map.
+_TITLE = 30
 
 
 def ablation_picture(ablation: Ablation, path: Target) -> None:
@@ -41,7 +44,7 @@ def _map(
     axes.set_yticks(range(len(sites)), [str(site) for site in sites], fontsize=8)
     axes.set_xticks(range(len(layers)), [str(layer) for layer in layers])
     axes.set_xlabel(text("report.axis_layer"))
-    axes.set_title(text("report.ablation_modules"), loc="left", fontsize=10)
+    axes.set_title(fill(text("report.ablation_modules"), _TITLE), loc="left", fontsize=10)
     for part in ablation.of("module"):
         if abs(part.missed) > ERRORS * part.missed_error:
             axes.text(layers.index(part.layer), sites.index(part.site), "*", ha="center", va="center")
