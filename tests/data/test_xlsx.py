@@ -93,6 +93,17 @@ def test_formulas_whose_value_is_not_in_the_file_are_named_by_line(tmp_path):
     assert error.code == "rows.formula_without_value" and error.facts["line"] == 3
 
 
+def test_a_formula_over_several_cells_is_one_as_well(tmp_path):
+    from openpyxl.worksheet.formula import ArrayFormula
+
+    path = book(tmp_path / "a.xlsx", {"s": [("text", "label"), ("oil", "leak"), ("", "leak")]})
+    workbook = load_workbook(path)
+    workbook["s"]["A3"] = ArrayFormula("A3", "=A2")
+    workbook.save(path)
+    error = fault(path)
+    assert error.code == "rows.formula_without_value" and error.facts["line"] == 3
+
+
 def test_a_workbook_with_a_password_or_of_the_old_kind_is_not_called_damaged(tmp_path):
     magic = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(504)
     (tmp_path / "a.xlsx").write_bytes(magic + "EncryptedPackage".encode("utf-16-le"))
