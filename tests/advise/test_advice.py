@@ -80,6 +80,19 @@ def test_a_class_of_one_row_is_refused_by_its_name(bert):
     assert caught.value.code == "advise.single" and "rare" in str(caught.value)
 
 
+def test_labels_that_are_merged_for_training_are_merged_here_as_well(bert):
+    rows = easy_rows(60)
+    spelled = Rows(rows.texts, tuple(label.upper() if n % 7 == 0 else label for n, label in enumerate(rows.labels)))
+    found = advise(Splits(train=spelled), quick_config(bert, data__merge_labels=True), ASSUMED)
+    assert found.num_classes == 3
+
+
+def test_rows_of_test_alone_are_refused(bert):
+    with pytest.raises(RowsError) as caught:
+        advise(Splits(test=easy_rows(60)), quick_config(bert), ASSUMED)
+    assert caught.value.code == "data.no_train"
+
+
 def test_too_few_rows_for_a_curve_are_refused(bert):
     with pytest.raises(RowsError) as caught:
         advise(Splits(train=easy_rows(6)), quick_config(bert), ASSUMED)

@@ -127,8 +127,8 @@ def advise(splits: Splits, config: Config, assumed: Assumptions) -> Advice:
     Raises:
         RowsError: a class has fewer than two rows, or the rows cannot be learnt from.
     """
-    rows = _all(splits)
     ready = prepare(splits, config)
+    rows = _all(ready.train, ready.held)
     cache = PrefixCache(ready.base, ready.max_length, config.cache)
     clipped = Rows(tuple(clip(text, ready.max_length) for text in rows.texts), rows.labels, rows.several)
     bench = Bench(clipped, cache.rows(rows.texts, (), ready.base.num_layers), config)
@@ -158,16 +158,13 @@ def advise(splits: Splits, config: Config, assumed: Assumptions) -> Advice:
     )
 
 
-def _all(splits: Splits) -> Rows:
-    """Rows of train and validation.
+def _all(train: Rows, held: Rows) -> Rows:
+    """Rows of both, as training would have them.
 
     Raises:
         RowsError: a class has fewer than two.
     """
-    parts = [part for part in (splits.train, splits.validation) if part is not None]
-    texts = tuple(text for part in parts for text in part.texts)
-    labels = tuple(label for part in parts for label in part.labels or ())
-    rows = Rows(texts, labels, parts[0].several)
+    rows = Rows(train.texts + held.texts, (*(train.labels or ()), *(held.labels or ())), train.several)
     few = [label for label, count in Counter(rows.each_label).items() if count < _FEWEST_PER_CLASS]
     if few:
         raise RowsError("advise.single", count=len(few), labels=", ".join(sorted(few)[:8]), least=_FEWEST_PER_CLASS)
