@@ -31,7 +31,7 @@ RESULTS.mkdir(exist_ok=True)
 for name in ("deep", "warm", "serving", "memory", "start"):
     run(name, "--out", str(RESULTS / f"{name}.json"))
 run("sets", "--data", data)
-for name in ("summary", "guide"):
+for name in ("summary", "guide", "pictures"):
     run(name)
 for name in OF_SETS:
     run(name, "--data", data, "--out", str(RESULTS / f"{name}.json"))
