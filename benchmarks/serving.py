@@ -11,7 +11,7 @@ answered; the median of several processes.
 import argparse
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from multiprocessing import get_context
 from pathlib import Path
@@ -73,16 +73,15 @@ def batches(base: Base, texts: tuple[str, ...], size: int) -> list[tuple[Tensor,
 
 
 @torch.inference_mode()
-def milliseconds(answers: dict[str, Answer], given: list[tuple[Tensor, Tensor | None]]) -> dict[str, float]:
-    """Median of each way; they take turns on each batch, in another order each time."""
+def milliseconds(answers: dict[str, Callable[..., Any]], given: Sequence[tuple[Any, ...]]) -> dict[str, float]:
+    """Median of each way; they take turns on what is given, in another order each time."""
     spent: dict[str, list[float]] = {way: [] for way in answers}
     order = list(answers)
     for number in range(ROUNDS + 3):
-        ids, mask = given[number % len(given)]
         order = order[1:] + order[:1]
         for way in order:
             began = time.perf_counter()
-            answers[way](ids, mask)
+            answers[way](*given[number % len(given)])
             if number >= 3:
                 spent[way].append(1000 * (time.perf_counter() - began))
     return {way: median(times) for way, times in spent.items()}
