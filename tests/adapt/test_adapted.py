@@ -422,3 +422,13 @@ def test_a_rerun_in_backward_whose_route_is_not_known_is_refused(whole):
         loss = checkpoint(all_of_it if whole else part, x, use_reentrant=False).sum()
     with refused("routing.recompute"):
         loss.backward()
+
+
+@pytest.mark.parametrize("weight", [float("nan"), float("inf")])
+def test_a_weight_that_is_not_a_number_is_refused_and_the_route_stays(weight):
+    adapted = adapted_model()
+    adapted.use("a")
+    with pytest.raises(RoutingError) as error:
+        adapted.use([{"a": weight}] * 4)
+    assert error.value.code == "routing.weight" and "'a'" in str(error.value)
+    assert torch.equal(run(adapted, "a"), adapted.model(**BATCH)[0])

@@ -3,7 +3,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tsugiki.adapt.gate import TaskGate
 from tsugiki.adapt.routing import Routing
 from tsugiki.errors import RoutingError
 
@@ -62,6 +61,6 @@ def test_a_module_that_is_not_there_is_refused(module):
 
 
 def test_the_task_gate_leaves_rows_alone_whose_adapter_has_no_module_here():
-    routing = TaskGate().route(["b", None, "elsewhere", "a", "b"], ["a", "b"])
+    routing = Routing.named(["b", None, "elsewhere", "a", "b"], ["a", "b"])
     assert [(m, rows.tolist()) for m, rows, _ in routing.groups()] == [(0, [3]), (1, [0, 4])]
     assert (routing.num_rows, routing.num_modules) == (5, 2)

@@ -1,5 +1,6 @@
 """A base with adapters attached by hooks: it is never edited, and detaching restores it exactly."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,12 +12,14 @@ from torch import Tensor, nn
 
 from tsugiki.adapt.bank import Bank
 from tsugiki.adapt.form import Form
-from tsugiki.adapt.gate import Gate, TaskGate
+from tsugiki.adapt.routing import Choice, Routing
 from tsugiki.base.anatomy import RESIDUAL, Anatomy
 from tsugiki.base.suffix import layers_of, trunk
 from tsugiki.errors import RoutingError
 
-Route = str | tuple[str | None, ...] | None
+Route = str | tuple[Choice, ...] | None
+Asked = str | Sequence[str | Mapping[str, float] | None] | None
+"""An adapter; for each row one, several by their weights, or None for the base alone; or None."""
 
 
 @dataclass(frozen=True)
@@ -56,21 +59,20 @@ class _Context:
 
 
 class AdaptedModel:
-    """A model with named adapters, of which one acts on a batch, or one on each row.
+    """A model with named adapters, of which one acts on a batch, or some on each row.
 
     Args:
         model: the base.
         anatomy: of the base.
-        gate: decides the routing where rows name different adapters.
     """
 
-    def __init__(self, model: nn.Module, anatomy: Anatomy, gate: Gate | None = None) -> None:
+    def __init__(self, model: nn.Module, anatomy: Anatomy) -> None:
         self.model = model
         self.anatomy = anatomy
-        self.gate = gate or TaskGate()
         self.banks: dict[tuple[int, str], Bank] = {}
         self._grafts: dict[str, list[Graft]] = {}
         self._context = _Context()
+        self._routings: dict[tuple[Route, tuple[str, ...]], Routing] = {}
         self._hooks: list[torch.utils.hooks.RemovableHandle] = []
 
     @property
@@ -150,23 +152,24 @@ class AdaptedModel:
             for key, tensor in bank.params(name).items()
         }
 
-    def use(self, names: str | Sequence[str | None] | None) -> None:
+    def use(self, names: Asked) -> None:
         """The same as `using`, from here on."""
-        route: Route = names if names is None or isinstance(names, str) else tuple(names)
+        route: Route = names if names is None or isinstance(names, str) else tuple(map(_frozen, names))
         for name in {route} if isinstance(route, str) else set(route or ()):
-            if name is not None:
-                self._known(name)
+            for each in [name] if isinstance(name, str) else [n for n, _ in name or ()]:
+                self._known(each)
         self._context.chosen = route
 
     @contextmanager
-    def using(self, names: str | Sequence[str | None] | None) -> Iterator[nn.Module]:
+    def using(self, names: Asked) -> Iterator[nn.Module]:
         """Within the block one adapter acts on every row, or each row has its own.
 
         Args:
-            names: an adapter; one for each row of the batches that follow, None for the base alone; or None.
+            names: an adapter; one for each row of the batches that follow, or several by their weights, None for the
+                base alone; or None.
 
         Raises:
-            RoutingError: an adapter is not attached.
+            RoutingError: an adapter is not attached, or a weight is not a number.
         """
         before = self._context.chosen
         self.use(names)
@@ -198,25 +201,31 @@ class AdaptedModel:
             whole = output if isinstance(output, Tensor) else output[0]
             x = args[0] if args else next(iter(kwargs.values()))
             y = whole[..., site.start : site.start + site.out_width] if site.fused else whole
-            if isinstance(route, str) and not site.fused:
-                changed = bank.added(route, x, y)
-                return changed if isinstance(output, Tensor) else (changed, *output[1:])
             if isinstance(route, str):
-                delta = bank.everywhere(route, x, y)
+                changed = bank.added(route, x, y)
             else:
-                if len(route) != y.shape[0]:
-                    raise RoutingError("routing.rows", found=len(route), allowed=y.shape[0])
-                routing = self.gate.route(route, bank.names)
+                routing = self._routing(route, bank.names, y)
                 if routing.is_null:
                     return None
-                delta = bank.routed(routing, x, y)
-            if site.fused:
-                after = whole.shape[-1] - site.start - site.out_width
-                delta = nn.functional.pad(delta, (site.start, after))
-            changed = whole + delta
+                changed = bank.routed(routing, x, y)
+            if site.fused and changed is not y:
+                after = whole[..., site.start + site.out_width :]
+                changed = torch.cat([whole[..., : site.start], changed, after], -1)
+            elif site.fused:
+                changed = whole
             return changed if isinstance(output, Tensor) else (changed, *output[1:])
 
         return act
+
+    def _routing(self, route: tuple[Choice, ...], names: tuple[str, ...], y: Tensor) -> Routing:
+        """The routing over the modules of one bank; banks with the same adapters share it."""
+        if len(route) != y.shape[0]:
+            raise RoutingError("routing.rows", found=len(route), allowed=y.shape[0])
+        if (route, names) not in self._routings:
+            if any(known != route for known, _ in self._routings):
+                self._routings.clear()
+            self._routings[route, names] = Routing.named(route, names).to(y.device)
+        return self._routings[route, names]
 
     def _watch_forward(self) -> None:
         context, root = self._context, trunk(self.model)
@@ -225,6 +234,15 @@ class AdaptedModel:
         for layer in layers_of(self.model, self.anatomy):
             if hasattr(layer, "gradient_checkpointing"):
                 self._hooks.extend(_bind_checkpoint(layer, context))
+
+
+def _frozen(choice: str | Mapping[str, float] | None) -> Choice:
+    if choice is None or isinstance(choice, str):
+        return choice
+    for name, weight in choice.items():
+        if not math.isfinite(weight):
+            raise RoutingError("routing.weight", name=name, found=weight)
+    return tuple(choice.items())
 
 
 def _bind_checkpoint(layer: Any, context: _Context) -> list[torch.utils.hooks.RemovableHandle]:

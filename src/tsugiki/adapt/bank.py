@@ -6,8 +6,11 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from tsugiki.adapt.dispatch import Dispatch
 from tsugiki.adapt.form import Form
 from tsugiki.adapt.routing import Routing
+from tsugiki.adapt.sizes import suited
+from tsugiki.adapt.stack import Stack
 from tsugiki.base.anatomy import Site
 
 
@@ -22,8 +25,9 @@ class Bank(nn.Module):
         super().__init__()
         self.site = site
         self.forms: dict[str, Form] = {}
-        self.stacks = nn.ModuleDict()
+        self.parts = nn.ModuleDict()
         self._params: dict[str, dict[str, Tensor]] = {}
+        self._by_form: list[Stack] | None = None
         self.dropout: float = 0.0
         self.generator: torch.Generator | None = None
 
@@ -35,28 +39,31 @@ class Bank(nn.Module):
     def put(self, name: str, form: Form, params: Mapping[str, Tensor]) -> None:
         """Add the module of one adapter, or exchange it."""
         self.forms[name] = form
-        stack = nn.ParameterDict({k: nn.Parameter(v) for k, v in params.items()})
-        self.stacks[_key(name)] = stack
+        part = nn.ParameterDict({k: nn.Parameter(v) for k, v in params.items()})
+        self.parts[_key(name)] = part
         # Looked up in every forward pass, where walking through a ParameterDict would cost as much as a small module.
-        self._params[name] = dict(stack.items())
+        self._params[name] = dict(part.items())
+        self._by_form = None
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """As `nn.Module` moves and casts; between kinds of devices its parameters are other objects afterwards."""
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self._params = {name: dict(self.stack(name).items()) for name in self.forms}
+        self._params = {name: dict(self.part(name).items()) for name in self.forms}
+        self._by_form = None
         return self
 
     def drop(self, name: str) -> None:
         """Take the module of one adapter away, where it has one."""
         if self.forms.pop(name, None) is not None:
-            del self.stacks[_key(name)]
+            del self.parts[_key(name)]
             del self._params[name]
+            self._by_form = None
 
-    def stack(self, name: str) -> nn.ParameterDict:
+    def part(self, name: str) -> nn.ParameterDict:
         """What holds the parameters of one adapter's module."""
-        stack = self.stacks[_key(name)]
-        assert isinstance(stack, nn.ParameterDict)
-        return stack
+        part = self.parts[_key(name)]
+        assert isinstance(part, nn.ParameterDict)
+        return part
 
     def params(self, name: str) -> dict[str, Tensor]:
         """Parameters of one adapter's module."""
@@ -72,21 +79,43 @@ class Bank(nn.Module):
         """The change when one adapter acts on every row: (B, S, I) and (B, S, O) to (B, S, O)."""
         delta = self.forms[name].delta(self.params(name), x, y)
         if self.training and self.dropout:
-            # Whole modules, row by row: what is left must do without its neighbours, as in a leave-one-out audit.
-            kept = torch.rand(delta.shape[0], 1, 1, generator=self.generator) >= self.dropout
-            delta = delta * (kept / (1.0 - self.dropout)).to(delta)
+            delta = delta * self._kept(delta.shape[0]).to(delta)[:, None, None]
         return delta
 
-    def routed(self, routing: Routing, x: Tensor, y: Tensor) -> Tensor:
-        """The change under a routing whose rows are the sequences of the batch.
+    def routed(self, routing: Routing, x: Tensor, y: Tensor, dispatch: Dispatch | None = None) -> Tensor:
+        """`y` changed under a routing; see `Dispatch.added`.
 
-        One module after the other: the specification that any quicker dispatch has to equal.
+        Args:
+            routing: of the rows of `x` and `y`, over the modules of the bank.
+            x: what the site reads, (R, S, I).
+            y: what the site returns, (R, S, O).
+            dispatch: None takes the quickest one for the sizes at hand.
         """
-        total = torch.zeros_like(y)
-        for module, rows, weights in routing.groups():
-            delta = self.everywhere(self.names[module], x[rows], y[rows])
-            total = total.index_add(0, rows.to(y.device), delta * weights.to(delta)[:, None, None])
-        return total
+        if self.training and self.dropout:
+            routing = routing.weighted(routing.weights * self._kept(len(routing.weights)).to(routing.weights))
+        for stack in self._stacked():
+            own = routing if len(stack.modules) == routing.num_modules else routing.among(stack.modules)
+            if not own.is_null:
+                y = (dispatch or suited(stack.form, own, x)).added(stack.form, stack.params, own, x, y)
+        return y
+
+    def _kept(self, number: int) -> Tensor:
+        # Whole modules, row by row: what is left must do without its neighbours, as in a leave-one-out audit.
+        kept = torch.rand(number, generator=self.generator) >= self.dropout
+        return kept / (1.0 - self.dropout)
+
+    def _stacked(self) -> list[Stack]:
+        """A stack for each form, in the order in which the forms came."""
+        if self._by_form is None:
+            number = {name: at for at, name in enumerate(self.forms)}
+            by_form: dict[Form, list[str]] = {}
+            for name, form in self.forms.items():
+                by_form.setdefault(form, []).append(name)
+            self._by_form = [
+                Stack(form, [number[name] for name in names], [dict(self.part(name).items()) for name in names])
+                for form, names in by_form.items()
+            ]
+        return self._by_form
 
 
 def _key(name: str) -> str:

@@ -1,6 +1,7 @@
 """The contract of a form: the mathematical shape of one module."""
 
 import math
+from collections.abc import Callable
 from typing import ClassVar
 
 import torch
@@ -9,6 +10,9 @@ from torch import Tensor
 
 from tsugiki.family import Family
 from tsugiki.spec import Spec
+
+Product = Callable[[Tensor, Tensor], Tensor]
+"""Of tokens (..., I) and a matrix (I, O)."""
 
 
 class Form(Spec):
@@ -22,6 +26,8 @@ class Form(Spec):
     kind: str
     # Whether a trained module can be written as a change of the site's weight matrix.
     is_linear: ClassVar[bool] = False
+    # Parameters of shape (1, n), one number for each channel.
+    vectors: ClassVar[tuple[str, ...]] = ()
 
     def shapes(self, in_width: int, out_width: int) -> dict[str, tuple[int, ...]]:
         """Shape of each parameter of one module at a site with I inputs and O outputs."""
@@ -42,6 +48,33 @@ class Form(Spec):
         Returns:
             The change of `y`, (B, S, O).
         """
+        raise NotImplementedError(type(self).__name__)
+
+    @property
+    def channels(self) -> int:
+        """R where it is two products with r channels between them, 0 where not.
+
+        Such a form is narrow: it has `inner`, `outer` and `joined`.
+        """
+        return 0
+
+    def inner(self, params: dict[str, Tensor], x: Tensor, y: Tensor, times: Product = torch.matmul) -> Tensor:
+        """The r channels between the two products of a narrow form, (..., r).
+
+        Args:
+            params: as for `delta`.
+            x: as for `delta`, or of any shape that `times` can multiply.
+            y: likewise.
+            times: multiplies tokens by the matrices in `params`.
+        """
+        raise NotImplementedError(type(self).__name__)
+
+    def outer(self, params: dict[str, Tensor], inner: Tensor, times: Product = torch.matmul) -> Tensor:
+        """The change that follows from those channels, (..., O); it is linear in them."""
+        raise NotImplementedError(type(self).__name__)
+
+    def joined(self, params: dict[str, Tensor]) -> dict[str, Tensor]:
+        """E modules of a narrow form, (E, ...), as one of E r channels, those of one module together."""
         raise NotImplementedError(type(self).__name__)
 
     def added(self, params: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:

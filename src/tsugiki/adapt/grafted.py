@@ -61,7 +61,7 @@ class Grafted:
         self._adapted.use(_NAME)
         self._modules = nn.ModuleDict(
             {
-                f"{layer}_{site.replace('.', '_')}": bank.stack(_NAME)
+                f"{layer}_{site.replace('.', '_')}": bank.part(_NAME)
                 for (layer, site), bank in sorted(self._adapted.banks.items())
             }
         )

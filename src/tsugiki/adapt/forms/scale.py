@@ -1,6 +1,6 @@
 """One factor per output channel (IA3, Liu et al. 2022)."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ class Scale(Form):
     """`delta = y * s`: the site's output is multiplied by `1 + s`."""
 
     kind: Literal["scale"] = "scale"
+    vectors: ClassVar[tuple[str, ...]] = ("scale",)
 
     def shapes(self, in_width: int, out_width: int) -> dict[str, tuple[int, ...]]:
         """`scale` (1, O)."""
