@@ -37,7 +37,7 @@ def random_like(plan: Plan, ground: Ground, seed: int) -> Plan:
 
 
 def uniform_like(option: Option, ground: Ground) -> Plan:
-    """One rank at every site of a suffix under the same exit: the suffix and rank that come nearest in cost."""
+    """One rank at every site of a suffix under the same exit, whichever comes nearest in seconds and parameters."""
     exit = max(option.plan.states)
     plans = [
         ground.plan(
@@ -49,10 +49,9 @@ def uniform_like(option: Option, ground: Ground) -> Plan:
         for form in ground.forms.values()
     ]
 
-    def far(plan: Plan) -> tuple[float, float]:
+    def far(plan: Plan) -> float:
         cost = ground.cost(plan)
-        seconds = abs(math.log(cost.train_s / option.cost.train_s))
-        # Seconds within a tenth are alike; parameters decide among those.
-        return round(seconds, 1), abs(math.log(cost.num_params / option.cost.num_params))
+        seconds, params = cost.train_s / option.cost.train_s, cost.num_params / option.cost.num_params
+        return math.hypot(math.log(seconds), math.log(params))
 
     return min(plans, key=far)

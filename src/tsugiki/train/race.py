@@ -11,9 +11,9 @@ from tsugiki.manifest import Control
 from tsugiki.placement.plan import Plan, head_states
 from tsugiki.train.candidate import Candidate
 from tsugiki.train.choice import best_of
-from tsugiki.train.halving import Halving
 from tsugiki.train.head import LinearHead
 from tsugiki.train.heads import head_candidate, joined, words_candidate
+from tsugiki.train.heat import Heat
 from tsugiki.train.pack import Packer
 from tsugiki.train.track import Track
 
@@ -62,8 +62,8 @@ class Race:
         for plan in abreast:
             yield from self._lower_head(plan)
         if abreast:
-            halved, self.controls = Halving(self._track, abreast, self._start, leader).run()
-            for candidate in halved:
+            raced, self.controls = Heat(self._track, abreast, self._start, leader).run()
+            for candidate in raced:
                 yield from self._tried(candidate, self._with_words(candidate))
 
     # --- what needs no steps

@@ -1,4 +1,4 @@
-"""Plans side by side, of which the better half goes on."""
+"""Plans side by side, of which the best goes on."""
 
 import json
 from dataclasses import replace
@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.runs import suffix_plan, track
 from tsugiki.manifest import Control
-from tsugiki.train.halving import Halving
+from tsugiki.train.heat import Heat
 
 PASSES = 4
 
@@ -24,10 +24,10 @@ def plans(base, number=4):
 
 
 @pytest.fixture
-def halving(tmp_path):
+def heat(tmp_path):
     def made(number=4, folder="run", **settings):
         started = track(tmp_path / folder, epochs=PASSES, patience=99, **settings)
-        return Halving(started, plans(started.base, number), lambda _: None, 0.0)
+        return Heat(started, plans(started.base, number), lambda _: None, 0.0)
 
     return made
 
@@ -36,17 +36,17 @@ def passes(candidate):
     return len(candidate.curve) - 1
 
 
-def test_half_of_the_plans_goes_on_after_each_part(halving):
-    found, controls = halving().run()
+def test_the_best_of_the_plans_goes_on_after_a_pass(heat):
+    found, controls = heat().run()
     assert [candidate.variant.split()[0] for candidate in found] == ["choice", "other", "uniform", "random"]
-    assert sorted(map(passes, found)) == [1, 1, 2, PASSES]
+    assert sorted(map(passes, found)) == [1, 1, 1, PASSES]
     assert {control.variant.split()[0] for control in controls} == {"uniform", "random"}
     assert {control.chosen for control in controls} == {"choice 2/4"}
-    assert all(control.num_rows == 15 and control.passes in (1, 2) for control in controls)
+    assert all(control.num_rows == 15 and control.passes == 1 for control in controls)
 
 
-def test_the_last_one_is_trained_as_if_it_had_been_alone(halving, tmp_path):
-    found, _ = halving().run()
+def test_the_last_one_is_trained_as_if_it_had_been_alone(heat, tmp_path):
+    found, _ = heat().run()
     last = max(found, key=passes)
     alone = track(tmp_path / "alone", epochs=PASSES, patience=99)
     (plan,) = [plan for plan in plans(alone.base) if plan.variant == last.variant]
@@ -55,16 +55,16 @@ def test_the_last_one_is_trained_as_if_it_had_been_alone(halving, tmp_path):
     assert all((whole.tensors[name] == tensor).all() for name, tensor in last.tensors.items())
 
 
-def test_those_with_the_least_loss_go_on(halving):
-    race = halving()
+def test_the_one_with_the_least_loss_goes_on(heat):
+    race = heat()
     found, _ = race.run()
-    standing = json.loads((race.track.folder / "standing.json").read_text())
-    assert standing["racing"] == [max(found, key=passes).variant]
+    cut = json.loads((race.track.folder / "cut.json").read_text())
+    assert cut["best"] == max(found, key=passes).variant
 
 
-def test_a_race_that_is_stopped_goes_on_where_it_was(halving, monkeypatch):
-    whole, whole_controls = halving(folder="whole").run()
-    stopped = halving(folder="stopped")
+def test_a_race_that_is_stopped_goes_on_where_it_was(heat, monkeypatch):
+    whole, whole_controls = heat(folder="whole").run()
+    stopped = heat(folder="stopped")
     train, left = type(stopped.track).run, 5
 
     def dies(self, *args):
@@ -78,21 +78,21 @@ def test_a_race_that_is_stopped_goes_on_where_it_was(halving, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         stopped.run()
     monkeypatch.setattr(type(stopped.track), "run", train)
-    found, controls = halving(folder="stopped").run()
+    found, controls = heat(folder="stopped").run()
     assert [(c.variant, passes(c), c.score) for c in found] == [(c.variant, passes(c), c.score) for c in whole]
     assert [(c.variant, c.gain) for c in controls] == [(c.variant, c.gain) for c in whole_controls]
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])
-def test_fewer_plans_are_halved_as_well(halving, number):
-    found, controls = halving(number).run()
+def test_fewer_plans_run_as_well(heat, number):
+    found, controls = heat(number).run()
     assert len(found) == number and sum(passes(candidate) == PASSES for candidate in found) == 1
     assert len(controls) == max(0, number - 2)
 
 
 def test_with_one_pass_nothing_is_left_out(tmp_path):
     started = track(tmp_path / "one", epochs=1, patience=99)
-    found, controls = Halving(started, plans(started.base), lambda _: None, 0.0).run()
+    found, controls = Heat(started, plans(started.base), lambda _: None, 0.0).run()
     assert [passes(candidate) for candidate in found] == [1] * 4 and len(controls) == 2
 
 
