@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from tsugiki.api import ablate, advise, attach, compare, evaluate, graft, load, plan, train
+    from tsugiki.api import ablate, advise, attach, compare, compose, evaluate, graft, load, plan, train
     from tsugiki.data.rows import read_splits
     from tsugiki.errors import TsugikiError
     from tsugiki.estimator import TsugikiClassifier
@@ -34,6 +34,7 @@ __all__ = [
     "advise",
     "attach",
     "compare",
+    "compose",
     "evaluate",
     "graft",
     "load",
@@ -62,6 +63,7 @@ _HOMES = {
     "advise": "tsugiki.api",
     "attach": "tsugiki.api",
     "compare": "tsugiki.api",
+    "compose": "tsugiki.api",
     "graft": "tsugiki.api",
     "load": "tsugiki.api",
     "plan": "tsugiki.api",

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from tsugiki.data.reading import Reading
 from tsugiki.data.rows import read_splits, read_table, unlabelled
 from tsugiki.data.spelling import respelled, shown, usual_spellings
 from tsugiki.drafts import require_free
-from tsugiki.errors import PackageError
+from tsugiki.errors import ConfigError, PackageError
 from tsugiki.i18n import notify, warn
 from tsugiki.placement.strategies.top import Top
 from tsugiki.spec import parse
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from tsugiki.ablation import Ablation
     from tsugiki.adapt.grafted import Grafted
     from tsugiki.advise.advice import Advice
+    from tsugiki.composed.adapters import Composed
     from tsugiki.evaluate.comparison import Comparison
     from tsugiki.evaluate.run import Evaluation
     from tsugiki.tasks.adapter import Adapter
@@ -194,16 +196,92 @@ def advise(
     return advise_on(read_splits(rows, chosen.data), chosen, given)
 
 
-def load(folder: str | Path, base: str | Base | None = None) -> "Adapter":
-    """Load an adapter that was saved, with the base that it names or the one given.
+def load(folder: str | Path, base: str | Base | None = None) -> "Adapter | Composed":
+    """Load an adapter that was saved, or a set of them, with the base that it names or the one given.
 
     Raises:
         MissingError: the package or its base is not there.
         PackageError: the package is damaged, belongs to another base, or has no head of classes to answer with.
     """
+    from tsugiki.composed.folder import is_set
     from tsugiki.tasks.adapter import Adapter
 
+    if is_set(folder):
+        from tsugiki.composed.adapters import Composed
+
+        return Composed.load(Path(folder), base)
     return Adapter.load(Path(folder), base)
+
+
+def compose(
+    *folders: str | Path,
+    out: str | Path,
+    add: Sequence[str | Path] = (),
+    max_lost: float | None = None,
+    router: Mapping[str, Any] | None = None,
+    base: str | Base | None = None,
+) -> "Composed":
+    """Put adapters together that were trained apart: each input is answered by the one that knows it, or by none.
+
+        desk = tsugiki.compose("billing", "returns", out="desk")
+        desk.predict(["Where is my parcel?"])
+
+    Args:
+        folders: of the adapters; none where some are added to the set at `out`.
+        out: folder of the set.
+        add: folders of adapters that join the set at `out`; the others stay as they are to the byte.
+        max_lost: share of its own inputs that an adapter may lose (0..1); None: 5 %, or that of the set.
+        router: `{kind, ...}`; None takes the one adapter that knows an input best, or the router of the set.
+        base: folder or hub name, or a base that is loaded; None takes the one that the adapters name.
+
+    Raises:
+        MissingError: a package or the base is not there.
+        PackageError: adapters of different bases or of one name, or a package that is damaged or cannot recognise.
+        ConfigError: nothing is to be composed, or a setting of a set that is there is to be another.
+    """
+    return compose_and_report(*folders, out=out, add=add, max_lost=max_lost, router=router, base=base)[0]
+
+
+def compose_and_report(
+    *folders: str | Path,
+    out: str | Path,
+    add: Sequence[str | Path] = (),
+    max_lost: float | None = None,
+    router: Mapping[str, Any] | None = None,
+    base: str | Base | None = None,
+    rows: Any = None,
+    text: str | None = None,
+    pair: str | None = None,
+    sheet: str | None = None,
+    encoding: str | None = None,
+) -> tuple["Composed", dict[str, Any]]:
+    """Compose as `compose` does, and say where some rows go: how many to whom, and how many to another than before."""
+    from tsugiki.composed import folder as sets
+    from tsugiki.composed.adapters import Composed
+
+    if bool(folders) == bool(add):
+        raise ConfigError("compose.nothing" if not folders else "compose.both")
+    if add and (max_lost is not None or router is not None):
+        raise ConfigError("compose.settled")
+    asked = None
+    if rows is not None:
+        reading = Reading.of(text=text, pair=pair, sheet=sheet, encoding=encoding)
+        asked = unlabelled(read_table(rows, None, reading), reading).texts
+    onto = sets.load_set(Path(out)) if add else None
+    rule = {} if max_lost is None else {"share": max_lost}
+    joining = [Path(folder) for folder in folders or add]
+    found = sets.compose(joining, name=Path(out).resolve().name, router=router, onto=onto, **rule)
+    composed = Composed.on_base(found, base)
+    routes: dict[str, Any] = {}
+    if asked is not None:
+        after = composed.chosen(asked)
+        routes = {"rows": len(asked), "counts": dict(Counter(name or "" for name in after))}
+        if onto is not None:
+            before = Composed(onto, composed.base)
+            routes["moved"] = sum(old != new for old, new in zip(before.chosen(asked), after, strict=True))
+            before.close()
+    found.save(Path(out))
+    return composed, routes
 
 
 def evaluate(

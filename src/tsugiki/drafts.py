@@ -43,7 +43,7 @@ def write_folder(folder: Path, files: Mapping[str, bytes], replaceable: Sequence
 
     Args:
         folder: where; it may be empty, or hold an earlier one.
-        files: content by name.
+        files: content by name; a name may lie in folders, such as `members/one/adapter.json`.
         replaceable: names that an earlier one may hold; it is known by the first.
 
     Raises:
@@ -76,9 +76,11 @@ def drafted(folder: Path, replaceable: Sequence[str], needed_bytes: int = 0) -> 
     try:
         draft.mkdir(parents=True)
         yield draft
-        for file in draft.iterdir():
-            _sync(file)
-        sync_folder(draft)
+        for path in (draft, *draft.rglob("*")):
+            if path.is_dir():
+                sync_folder(path)
+            else:
+                _sync(path)
         _exchange(draft, place)
         sync_folder(place.parent)
     except TsugikiError:
@@ -86,7 +88,7 @@ def drafted(folder: Path, replaceable: Sequence[str], needed_bytes: int = 0) -> 
         raise
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            written = sum(file.stat().st_size for file in draft.glob("*"))
+            written = sum(file.stat().st_size for file in draft.rglob("*") if file.is_file())
             raise SpaceError("package.no_space", path=folder, needed=f"{max(needed_bytes, written):,}") from error
         raise ConfigError("package.not_writable", path=folder, reason=reason_of(error)) from error
     finally:
@@ -103,6 +105,7 @@ def _check_replaceable(place: Path, replaceable: Sequence[str]) -> None:
 
 
 def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("xb") as file:
         file.write(content)
 

@@ -39,7 +39,8 @@ def test_each_layer_asked_for_is_described_once():
         "mean": (PROJECTED,),
         "covariance": (PROJECTED, PROJECTED),
         "class_means": (3, PROJECTED),
-        "distances": (5,),
+        "within": (PROJECTED, PROJECTED),
+        "densities": (10,),
     }
     shapes = {f"{part}.{layer}": shape for part, shape in parts.items() for layer in (1, 4)}
     assert {k: tuple(t.shape) for k, t in found.items()} == shapes | {"class_counts": (3,), "num_rows": (1,)}
@@ -74,13 +75,26 @@ def test_classes_of_too_few_rows_are_not_described():
         assert described.tolist() == [True, True, False, False]
 
 
-def test_distances_are_quantiles_of_held_out_rows():
+def test_densities_are_those_of_held_out_rows_in_order():
     near = describe(held=50)
     far = statistics_of(DIGEST, states(40), one_hot(torch.arange(40) % 3).float(), 10 * states(50, seed=1), (1,))
     for layer in (1, 2, 4):
-        distances = near[f"distances.{layer}"]
-        assert distances.diff().min() >= 0 and distances[0] > 0
-    assert far["distances.1"][0] > 2 * near["distances.1"][0]
+        assert near[f"densities.{layer}"].diff().min() >= 0
+    assert far["densities.1"].max() < near["densities.1"].min()
+    assert len(describe(held=0)["densities.1"]) == 0
+
+
+def test_the_spread_within_classes_is_less_than_that_of_all_rows():
+    pooled, classes = states(300), torch.arange(300) % 3
+    pooled += 3 * classes[:, None, None]
+    found = describe(pooled=pooled, classes=classes)
+    assert found["within.2"].trace() < 0.5 * found["covariance.2"].trace()
+
+
+def test_rows_of_several_classes_are_taken_around_all_their_means():
+    indicator = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [0.0, 0.0]]).repeat(10, 1)
+    found = statistics_of(DIGEST, states(40), indicator, states(9, seed=1), (2,))
+    assert all(tensor.isfinite().all() for tensor in found.values())
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 40])

@@ -13,7 +13,8 @@ from tsugiki.base.model import Base, load_base
 from tsugiki.errors import MissingError, PackageError, RoutingError
 from tsugiki.review import Review
 from tsugiki.tasks import adapter as module
-from tsugiki.tasks.adapter import Adapter, Prediction
+from tsugiki.tasks.adapter import Adapter
+from tsugiki.tasks.answering import Prediction
 
 KINDS = ["head", "words", "readout", "suffix", "joined"]
 # Of all lengths: cut, padded, of one token, of none, of none that is known, and of other letters.

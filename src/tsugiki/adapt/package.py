@@ -21,6 +21,8 @@ from tsugiki.errors import MissingError, PackageError, place_of
 from tsugiki.manifest import Manifest
 
 FILES = MANIFEST, TENSORS, CARD = "adapter.json", "adapter.safetensors", "README.md"
+# Of a set of adapters, which is another thing than one.
+SET = "composition.json"
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,8 @@ def load_package(folder: Path) -> Package:
     """
     if not folder.is_dir():
         raise MissingError("package.no_folder", path=folder)
+    if (folder / SET).is_file():
+        raise PackageError("package.is_set", path=folder)
     if not (folder / MANIFEST).is_file():
         raise MissingError("package.no_manifest", path=folder / MANIFEST)
     content = (folder / MANIFEST).read_bytes()

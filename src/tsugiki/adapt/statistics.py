@@ -1,7 +1,8 @@
 """What a package keeps of its rows' states: enough to recognise its own inputs later, and not a row.
 
 Means and shrunk covariances of pooled states, in a projection of 128 dimensions that belongs to the base (seeded by its
-digest), at a quarter, half and three quarters of the layers and at the boundary; class means only from 5 rows up.
+digest), at a quarter, half and three quarters of the layers and at the boundary; class means only from 5 rows up; and
+how familiar rows are that were held out, one number each.
 """
 
 import math
@@ -11,9 +12,10 @@ import torch
 from sklearn.covariance import ledoit_wolf
 from torch import Tensor
 
+from tsugiki.adapt.familiarity import Familiarity
+
 PROJECTED = 128
 MIN_CLASS_ROWS = 5
-_QUANTILES = (0.5, 0.8, 0.9, 0.95, 0.99)
 
 
 def projection(base_digest: str, width: int) -> Tensor:
@@ -35,24 +37,34 @@ def statistics_of(
         layers: states to describe.
 
     Returns:
-        For each state `mean.S` (128,), `covariance.S` (128, 128), `class_means.S` (C, 128) with NaN-free zeros for
-        classes that are too small, `distances.S` (5,): quantiles of the Mahalanobis distance of held-out rows; and
-        `class_counts` (C,), zero where a class is not described, and `num_rows` (1,).
+        For each state `mean.S` (128,) and `covariance.S` (128, 128) of all rows, `class_means.S` (C, 128) with zeros
+        for classes that are too small, `within.S` (128, 128), the covariance around the mean of the own class, and
+        `densities.S` (M,), ascending: how familiar held-out rows are; and `class_counts` (C,), zero where a class is
+        not described, and `num_rows` (1,).
     """
     project = projection(base_digest, pooled.shape[-1])
     counts = indicator.sum(0).long()
     described = torch.where(counts >= MIN_CLASS_ROWS, counts, 0)
+    # Where a row has several classes, around all of their means together.
+    share = indicator * (described > 0) / (indicator * (described > 0)).sum(1, keepdim=True).clamp(min=1)
     found: dict[str, Tensor] = {"class_counts": described, "num_rows": torch.tensor([len(pooled)])}
     for layer in sorted(set(layers)):
         x = pooled[:, layer] @ project
         mean = x.mean(0)
-        covariance = _shrunk_covariance(x - mean)
         sums = indicator.T @ x
         class_means = torch.where(described[:, None] > 0, sums / counts.clamp(min=1)[:, None], 0.0)
-        found |= {f"mean.{layer}": mean, f"covariance.{layer}": covariance, f"class_means.{layer}": class_means}
-        rows = held[:, layer] @ project if len(held) else x
-        distances = ((rows - mean) @ torch.linalg.pinv(covariance) * (rows - mean)).sum(-1).clamp(min=0).sqrt()
-        found[f"distances.{layer}"] = torch.quantile(distances, torch.tensor(_QUANTILES))
+        own = share.sum(1) > 0
+        rest = (x - share @ class_means)[own] if own.any() else x - mean
+        of_layer = {
+            "mean": mean,
+            "covariance": _shrunk_covariance(x - mean),
+            "class_means": class_means,
+            "within": _shrunk_covariance(rest),
+        }
+        rows = held[:, layer] @ project
+        familiar = Familiarity.of(of_layer | {"class_counts": described})
+        of_layer["densities"] = familiar.log_density(rows).sort().values
+        found |= {f"{name}.{layer}": tensor for name, tensor in of_layer.items()}
     return found
 
 

@@ -19,7 +19,8 @@ from tsugiki.data.split import subsample
 from tsugiki.errors import PackageError, RowsError
 from tsugiki.i18n import text
 from tsugiki.progress import progress
-from tsugiki.tasks.adapter import Adapter, classifier_of
+from tsugiki.tasks.adapter import Adapter
+from tsugiki.tasks.answering import classifier_of
 from tsugiki.train.choice import paired, row_losses
 from tsugiki.train.clock import answer_ms
 from tsugiki.train.loop import scores

@@ -1,10 +1,7 @@
 """An adapter ready to answer: a package on its base."""
 
-import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,55 +9,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tsugiki.adapt.adapted import AdaptedModel
-from tsugiki.adapt.classifier import Classifier
 from tsugiki.adapt.package import Package, load_package, save_package
 from tsugiki.adapt.package_checks import check_base
-from tsugiki.adapt.reader import READERS
 from tsugiki.base.model import Base, load_base
 from tsugiki.base.precision import Precision
 from tsugiki.base.suffix import run_states
 from tsugiki.base.tokens import encode, pad
 from tsugiki.data.batches import length_batches
 from tsugiki.data.reading import Reading
-from tsugiki.data.texts import PAIR, clip, pair
+from tsugiki.data.texts import PAIR, pair
 from tsugiki.errors import PackageError
 from tsugiki.i18n import warn
 from tsugiki.manifest import Manifest
 from tsugiki.report.card import card
 from tsugiki.report.html import adapter_part
-from tsugiki.spec import parse
-from tsugiki.tasks.task import task_of
-
-if TYPE_CHECKING:
-    from tsugiki.data.lexicon import Lexicon
+from tsugiki.tasks.answering import Answering, Prediction
 
 _NAME = "adapter"
-# Batches of other lengths give the same answer a last digit of its own.
-_ROUNDING = 1e-6
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """One answer.
-
-    Args:
-        label: the answer; of a task with several labels all of them, joined by `;`.
-        probability: of it, calibrated on validation (0..1).
-        runner_up: the next one.
-        runner_up_probability: of it (0..1).
-        needs_review: whether a person should look at it: its probability is below the threshold for the precision that
-            is wanted, or nothing is known about how sure answers are.
-    """
-
-    label: str
-    probability: float
-    runner_up: str
-    runner_up_probability: float
-    needs_review: bool
-
-    def to_dict(self) -> dict[str, str | float | bool]:
-        """As plain data."""
-        return asdict(self)
 
 
 class Adapter:
@@ -77,10 +42,9 @@ class Adapter:
     def __init__(self, package: Package, base: Base | None) -> None:
         self.package = package
         self.base = base
-        self.task = task_of(package.manifest.task)
+        self._answering = Answering(package, None if base is None else base.device)
+        self.task = self._answering.task
         self.labels: tuple[str, ...] = self.task.labels
-        self._lexicon = _lexicon(package)
-        self._classifier = None if base is None else classifier_of(package).to(base.device)
         self._adapted = None
         if base is not None:
             check_base(package, base)
@@ -147,15 +111,7 @@ class Adapter:
         asked = [texts] if isinstance(texts, str) else [t if isinstance(t, str) else pair(*t) for t in texts]
         if not asked:
             return []
-        review = self.manifest.review
-        threshold = review.rule(target_precision).threshold if review else math.inf
-        found = self.task.answers(torch.from_numpy(self.scores(asked)))
-        answers = (self.task.names(found.best), found.probability.tolist())
-        following = (self.task.names(found.runner_up), found.runner_up_probability.tolist())
-        return [
-            Prediction(label, p, other, q, needs_review=p < threshold - _ROUNDING)
-            for label, p, other, q in zip(*answers, *following, strict=True)
-        ]
+        return self._answering.predictions(torch.from_numpy(self.scores(asked)), target_precision)
 
     @property
     def reads_pairs(self) -> bool:
@@ -166,17 +122,7 @@ class Adapter:
         """Calibrated logits, (N, C), in the order of `labels`; the task makes answers and probabilities of them."""
         if single := sum(PAIR not in text for text in texts) if self.reads_pairs else 0:
             warn("predict.not_pairs", count=single)
-        return self._scores(texts) / np.float32(self.manifest.head.temperature)
-
-    def _scores(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        head = self.manifest.head
-        max_length = int(self.manifest.task["max_length"])
-        if self._lexicon is not None:
-            words = torch.from_numpy(self._lexicon.scores([clip(t, max_length) for t in texts]))
-            if self._classifier is None:
-                return words.numpy()
-            return self.task.mix(self._state_scores(texts, max_length), words, head.words_share).numpy()
-        return self._state_scores(texts, max_length).numpy()
+        return self._answering.joined(self._state_scores(texts), texts).numpy()
 
     def save(self, folder: str | Path) -> None:
         """Write the package to a folder, after which an adapter is called that has no name yet."""
@@ -194,9 +140,10 @@ class Adapter:
             self._adapted.detach()
 
     @torch.inference_mode()
-    def _state_scores(self, texts: Sequence[str], max_length: int) -> Tensor:
-        assert self.base is not None
-        ids = encode(self.base, texts, max_length)
+    def _state_scores(self, texts: Sequence[str]) -> Tensor | None:
+        if self.base is None:
+            return None
+        ids = encode(self.base, texts, self._answering.max_length)
         out = torch.zeros(len(texts), len(self.labels))
         budget = self.base.batch_tokens
         for rows in length_batches([len(row) for row in ids], budget, budget):
@@ -204,37 +151,12 @@ class Adapter:
         return out
 
     def _logits(self, ids: list[list[int]]) -> Tensor:
-        assert self.base is not None and self._adapted is not None and self._classifier is not None
+        assert self.base is not None and self._adapted is not None
         batch, mask = pad(ids)
         batch, mask = batch.to(self.base.device), mask.to(self.base.device)
-        states = self._classifier.states
+        states = self.manifest.head.states
         # Nothing to mask where nothing is padded, which spares a single answer the mask.
         seen = mask if not bool(mask.all()) else None
         with self._adapted.using(_NAME):
             found = run_states(self.base.model, self.base.anatomy, batch, seen, states)
-        logits: Tensor = self._classifier(self._classifier.read(torch.stack([found[s] for s in states]), mask))
-        return logits
-
-
-def classifier_of(package: Package) -> Classifier:
-    """Reader and head of a package, frozen."""
-    head = package.manifest.head
-    reader = READERS.parse(head.reader)
-    classifier = Classifier(
-        head.states,
-        reader,
-        package.part("reader"),
-        package.tensors["head.weight"].float(),
-        package.tensors["head.bias"].float(),
-    )
-    return classifier.requires_grad_(False).eval()
-
-
-def _lexicon(package: Package) -> "Lexicon | None":
-    if package.manifest.head.words is None:
-        return None
-    # scikit-learn, which is a second that an adapter without words need not wait.
-    from tsugiki.data.lexicon import Lexicon, LexiconSpec
-
-    tensors = {name: tensor.numpy() for name, tensor in package.part("lexicon").items()}
-    return Lexicon.from_tensors(parse(LexiconSpec, package.manifest.head.words, where="head.words"), tensors)
+        return self._answering.of_states(torch.stack([found[s] for s in states]), mask)

@@ -18,9 +18,14 @@ from tsugiki.progress import progress
 
 if TYPE_CHECKING:
     from io import BufferedReader
+    from typing import TypeAlias
 
+    from tsugiki.composed.adapters import Composed
     from tsugiki.data.table import Table
-    from tsugiki.tasks.adapter import Adapter, Prediction
+    from tsugiki.tasks.adapter import Adapter
+    from tsugiki.tasks.answering import Prediction
+
+    Answers: TypeAlias = Adapter | Composed
 
 EXAMPLE = 'tsugiki predict tickets-adapter --text "Oil drips from cylinder 3"'
 _CHUNK = 256
@@ -72,7 +77,7 @@ def run(
                 yield from _answers(adapter, texts[at : at + _CHUNK], target_precision)
 
 
-def _rows(adapter: "Adapter", file: str, reading: Reading) -> tuple["Table", list[str]]:
+def _rows(adapter: "Answers", file: str, reading: Reading) -> tuple["Table", list[str]]:
     from tsugiki.data.rows import read_table, unlabelled
 
     table = read_table(file, None, reading)
@@ -81,7 +86,7 @@ def _rows(adapter: "Adapter", file: str, reading: Reading) -> tuple["Table", lis
     return table, list(unlabelled(table, chosen).texts)
 
 
-def _written(adapter: "Adapter", table: "Table", texts: list[str], out: Path, precision: float | None) -> Answer:
+def _written(adapter: "Answers", table: "Table", texts: list[str], out: Path, precision: float | None) -> Answer:
     from tsugiki.data.answers import write_answers
 
     answers: list[Prediction] = []
@@ -118,10 +123,13 @@ def _decoded(line: bytes, number: int, encoding: str) -> str:
         raise RowsError("rows.bad_encoding", **facts) from None
 
 
-def _answers(adapter: "Adapter", texts: list[str], precision: float | None) -> Iterator[Answer]:
+def _answers(adapter: "Answers", texts: list[str], precision: float | None) -> Iterator[Answer]:
     for text, prediction in zip(texts, adapter.predict(texts, precision), strict=True):
         hint = "review" if prediction.needs_review else "ok"
-        line = f"{prediction.label}\t{prediction.probability:.4f}\t{hint}\t{' '.join(text.split())}"
+        facts = prediction.to_dict()
+        # Of a set: whose answer it is.
+        who = [str(facts["adapter"] or "-")] if "adapter" in facts else []
+        line = [prediction.label or "-", f"{prediction.probability:.4f}", hint, *who, " ".join(text.split())]
         first, between, second = text.partition(PAIR)
         asked = {"text": first, "pair": second} if between else {"text": text}
-        yield Answer({**asked, **prediction.to_dict()}, line)
+        yield Answer({**asked, **facts}, "\t".join(line))

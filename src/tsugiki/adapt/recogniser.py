@@ -1,0 +1,103 @@
+"""Which adapters an input may be for, from the statistics that their packages carry.
+
+An input is known to an adapter where it is no less familiar than all but a few of the rows that were held out when the
+adapter was trained. How few is decided by risk control: no more of its own inputs are lost than the share that is
+allowed, at the confidence that is asked for, by the exact bound for so many rows (Clopper & Pearson 1934).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from scipy.stats import beta
+from torch import Tensor
+
+from tsugiki.adapt.familiarity import Familiarity
+
+_OF_STATE = ("mean", "covariance", "class_means", "within", "densities")
+
+
+@dataclass(frozen=True)
+class Floor:
+    """Where an adapter stops to know its inputs.
+
+    Args:
+        density: below which an input is foreign.
+        num_lost: held-out rows below it.
+        num_rows: held-out rows.
+        share: of its own inputs that it loses at most, at the confidence asked for (0..1); 1 where no row was held out.
+    """
+
+    density: float
+    num_lost: int
+    num_rows: int
+    share: float
+
+
+def floor_of(densities: Tensor, share: float, confidence: float) -> Floor:
+    """The highest floor that loses no more than a share; where so few rows prove none, the lowest, and what it proves.
+
+    Args:
+        densities: of rows that were held out, ascending, (M,).
+        share: of its own inputs that may be lost (0..1).
+        confidence: of the bound (0..1).
+    """
+    number = len(densities)
+    if not number:
+        return Floor(-torch.inf, 0, 0, 1.0)
+    bounds = [float(beta.ppf(confidence, lost + 1, number - lost)) for lost in range(number)]
+    lost = max((lost for lost, bound in enumerate(bounds) if bound <= share), default=0)
+    return Floor(float(densities[lost]), lost, number, bounds[lost])
+
+
+@dataclass(frozen=True)
+class Recogniser:
+    """Scores of adapters for pooled states.
+
+    Args:
+        statistics: of each adapter, of one state, without its number.
+        project: the base's own projection, (d, 128).
+        share: of its own inputs that an adapter may lose (0..1).
+        confidence: of that bound (0..1).
+    """
+
+    statistics: Sequence[Mapping[str, Tensor]]
+    project: Tensor
+    share: float
+    confidence: float
+
+    @cached_property
+    def floors(self) -> tuple[Floor, ...]:
+        """Of each adapter."""
+        return tuple(floor_of(own["densities"], self.share, self.confidence) for own in self.statistics)
+
+    @cached_property
+    def _familiar(self) -> tuple[Familiarity, ...]:
+        return tuple(map(Familiarity.of, self.statistics))
+
+    def densities(self, pooled: Tensor) -> Tensor:
+        """How familiar pooled states (R, d) are to each adapter, (R, E)."""
+        projected = pooled.float().cpu() @ self.project
+        return torch.stack([familiar.log_density(projected) for familiar in self._familiar], 1)
+
+    def scores(self, pooled: Tensor) -> Tensor:
+        """How much better than nothing each adapter is for pooled states (R, d), as a router wants it, (R, E).
+
+        Among the adapters that know an input, the more familiar it is the better; they stand above zero by as much as
+        the least of them stands above its floor.
+        """
+        densities = self.densities(pooled)
+        floors = torch.tensor([floor.density for floor in self.floors])
+        known = densities >= floors
+        least = torch.where(known, densities, torch.inf).min(1, keepdim=True)
+        above = (densities - floors).gather(1, least.indices).clamp(min=torch.finfo(torch.float32).tiny)
+        # Without a held-out row there is no floor to stand above.
+        above = torch.where(above.isfinite(), above, 1.0)
+        return torch.where(known, densities - least.values + above, -torch.inf)
+
+
+def statistics_at(tensors: Mapping[str, Tensor], state: int) -> dict[str, Tensor]:
+    """Statistics of one state among those of a package."""
+    found = {name: tensors[f"{name}.{state}"] for name in _OF_STATE}
+    return {**found, "class_counts": tensors["class_counts"]}

@@ -1,0 +1,63 @@
+"""`tsugiki compose`: adapters that were trained apart, put together so that each input finds its own."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tsugiki.cli.answer import Answer, table
+from tsugiki.cli.options import BaseOption, EncodingOption, OutOption, PairOption, SheetOption, TextOption
+from tsugiki.i18n import text as say
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from tsugiki.composed.adapters import Composed
+
+EXAMPLE = "tsugiki compose billing returns outages --out desk"
+
+
+def run(
+    folders: Annotated[list[Path] | None, typer.Argument(metavar="[DIR]...")] = None,
+    *,
+    out: OutOption,
+    add: Annotated[list[Path] | None, typer.Option("--add", metavar="DIR")] = None,
+    rows: Annotated[str | None, typer.Option("--rows", metavar="ROWS")] = None,
+    max_lost: Annotated[float | None, typer.Option("--max-lost", metavar="SHARE", min=0, max=1)] = None,
+    text: TextOption = None,
+    pair: PairOption = None,
+    sheet: SheetOption = None,
+    encoding: EncodingOption = None,
+    base: BaseOption = None,
+) -> Answer:
+    """Write the set, and say what each adapter is sure to keep of its own inputs and where the rows go."""
+    from tsugiki import api
+
+    named: Any = {"text": text, "pair": pair, "sheet": sheet, "encoding": encoding}
+    found, routes = api.compose_and_report(
+        *folders or (), out=out, add=add or (), max_lost=max_lost, base=base, rows=rows, **named
+    )
+    floors = [vars(floor) for floor in found.recogniser.floors]
+    members = [{"name": name, **floor} for name, floor in zip(found.names, floors, strict=True)]
+    told = {"out": str(out), "digest": found.set.composition.digest(), "state": found.set.composition.state}
+    return Answer({**told, "members": members, **routes}, _page(found, routes, out))
+
+
+def _page(found: "Composed", routes: dict[str, Any], out: Path) -> "RenderableType":
+    from rich.console import Group
+    from rich.text import Text
+
+    composition = found.set.composition
+    columns = ["adapter", "held_rows", "lost_at_most", *(["inputs"] if routes else [])]
+    lines = []
+    for name, floor in zip(found.names, found.recogniser.floors, strict=True):
+        bound = say("cli.compose.bound", share=100 * floor.share) if floor.num_rows else say("cli.compose.no_bound")
+        lines.append([name, floor.num_rows, bound, *([routes["counts"].get(name, 0)] if routes else [])])
+    if routes:
+        lines.append([say("cli.compose.nobody"), None, None, routes["counts"].get("", 0)])
+    shown = [table(*(say(f"cli.column.{column}") for column in columns), rows=lines)]
+    sentences = [say("cli.compose.sure", share=100 * composition.share, confidence=100 * composition.confidence)]
+    if "moved" in routes:
+        sentences.append(say("cli.compose.moved", moved=routes["moved"], rows=routes["rows"]))
+    sentences.append(say("cli.compose.next", out=out))
+    return Group(*shown, *map(Text, sentences))

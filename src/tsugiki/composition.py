@@ -1,0 +1,87 @@
+"""What a set of adapters says of itself: `composition.json`.
+
+Torch-free. The members stand beside it as packages of their own, byte for byte as they were, each in a folder that is
+named after its digest, so a member that joins or leaves touches none of the others.
+"""
+
+import hashlib
+import json
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from tsugiki.errors import PackageError, place_of
+from tsugiki.spec import Spec, canonical, wanted
+
+SCHEMA_VERSION = 1
+
+
+class Member(Spec):
+    """One adapter of a set.
+
+    Args:
+        name: that routes call it by.
+        package: digest of its package.
+    """
+
+    name: str = Field(min_length=1)
+    package: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+    @property
+    def folder(self) -> str:
+        """Where its package stands in the set."""
+        return f"members/{self.package[:16]}"
+
+
+class Composition(Spec):
+    """A set of adapters on one base, and how an input finds its own.
+
+    Args:
+        schema_version: of this format.
+        kind: tells it from other files.
+        name: of the set.
+        tsugiki_version: that wrote it.
+        members: in the order in which they joined.
+        router: `{kind, ...}`.
+        state: of the base, by whose mean over the tokens an input is recognised.
+        share: of its own inputs that an adapter may lose (0..1).
+        confidence: of that bound (0..1).
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    kind: Literal["composition"] = "composition"
+    name: str
+    tsugiki_version: str
+    members: tuple[Member, ...] = Field(min_length=1)
+    router: dict[str, Any]
+    state: int = Field(ge=1)
+    share: float = Field(gt=0, lt=1)
+    confidence: float = Field(gt=0, lt=1)
+
+    def to_bytes(self) -> bytes:
+        """Canonical JSON."""
+        return canonical(self.model_dump(mode="json"))
+
+    def digest(self) -> str:
+        """Digest of the set: it names the digest of every member."""
+        return hashlib.sha256(self.to_bytes()).hexdigest()
+
+    @classmethod
+    def from_bytes(cls, content: bytes, *, path: object) -> "Composition":
+        """Read one.
+
+        Raises:
+            PackageError: not JSON, another schema, or unknown or missing fields.
+        """
+        try:
+            values = json.loads(content)
+        except (ValueError, RecursionError) as error:
+            raise PackageError("package.not_json", path=path, reason=place_of(error)) from error
+        found = values.get("schema_version") if isinstance(values, dict) else None
+        if found != SCHEMA_VERSION:
+            raise PackageError("package.schema", path=path, found=found, allowed=SCHEMA_VERSION)
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            faults = "; ".join(f"{'.'.join(map(str, f['loc']))}: {wanted(f)}" for f in error.errors())
+            raise PackageError("package.fields", path=path, faults=faults) from None
