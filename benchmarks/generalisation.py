@@ -28,7 +28,7 @@ from tsugiki.adapt.reader import READERS
 from tsugiki.base.anatomy import RESIDUAL, Anatomy
 from tsugiki.placement.plan import Plan, head_states
 
-SETS = ("failure_mode", "faa_incident_type", "goemotions_ekman", "dbpedia14")
+SETS = ("failure_mode", "faa_incident_type", "goemotions_ekman")
 ROWS, DRAWS = (64, 256, 1_024), 3
 MODULES, RANKS = (2, 6, 18), (2, 8, 32)
 RESAMPLES, LEVEL = 2_000, 0.95

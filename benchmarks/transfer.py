@@ -1,8 +1,8 @@
 """How far the modules of one set carry over to another.
 
 `python -m benchmarks.transfer --data FOLDER --out FILE`. Each of seven sets trains modules at all projections of the
-upper half of the built-in base (low-rank, rank 8) on 1,024 of its rows. Each other set then draws 256 rows and asks at
-most 1,000 test rows, twice with other draws: its own head with those modules on that it was not fitted with (`kept`,
+upper half of the built-in base (low-rank, rank 8) on 1,024 of its rows. Each set then draws 256 rows and asks at most
+1,000 test rows: its own head with those modules on that it was not fitted with (`kept`,
 what a wrong route costs), a head fitted over them (`read`), and modules and head trained on from there (`start`),
 beside the plain head and modules trained from nothing on the same rows. Points are differences on the same test rows;
 the interval of the mean over all pairs is that of 2,000 resamples of whole target sets.
@@ -30,7 +30,7 @@ from tsugiki.placement.strategies.top import Top
 from tsugiki.train.loop import Labelled
 
 SETS = ("banking77", "clinc150", "snips", "goemotions_ekman", "dbpedia14", "faa_incident_type", "failure_mode")
-LEARNT, FEW, DRAWS = 1_024, 256, 2
+LEARNT, FEW, DRAWS = 1_024, 256, 1
 TITLES = {
     "kept": "own head, those modules switched on",
     "read": "a head fitted over those modules",
