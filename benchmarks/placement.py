@@ -147,13 +147,14 @@ def of_set(name: str, data: Path, kept: Kept) -> dict[str, Any]:
     grid = {at: kept.get(f"{name} grid {at}", partial(cell, ready, splits, plan)) for at, plan in plans.items()}
     grid = {at: result for at, result in grid.items() if result}
     best = max(grid, key=lambda at: (grid[at]["validation"], -grid[at]["seconds"]))
-    fresh: dict[str, list[Any]] = {"cell": [], "auto": [], "alone": []}
+    chosen = {seed: with_seed(seed, "evidence") for seed in FRESH}
+    fresh: dict[str, list[Any]] = {"cell": [], "auto": []}
+    # What is on the clock first, and nothing else beside it.
     for seed in FRESH:
-        chosen = with_seed(seed, "evidence")
         again = prepare(splits, with_seed(seed, "uniform"))
         fresh["cell"].append(kept.get(f"{name} best {best} {seed}", partial(cell, again, splits, plans[best])))
-        fresh["auto"].append(kept.get(f"{name} auto {seed}", partial(auto, splits, chosen)))
-        fresh["alone"].append(kept.get(f"{name} alone {seed}", partial(alone, splits, chosen)))
+        fresh["auto"].append(kept.get(f"{name} auto {seed}", partial(auto, splits, chosen[seed])))
+    fresh["alone"] = [kept.get(f"{name} alone {seed}", partial(alone, splits, chosen[seed])) for seed in FRESH]
     return {"best": best, "grid": grid, **fresh, "summary": summary(fresh)}
 
 
