@@ -16,7 +16,20 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from tsugiki.api import ablate, advise, attach, compare, compose, evaluate, graft, load, plan, train
+    from tsugiki.api import (
+        ablate,
+        advise,
+        attach,
+        compare,
+        compose,
+        evaluate,
+        explain,
+        graft,
+        load,
+        load_set,
+        plan,
+        train,
+    )
     from tsugiki.data.rows import read_splits
     from tsugiki.errors import TsugikiError
     from tsugiki.estimator import TsugikiClassifier
@@ -36,8 +49,10 @@ __all__ = [
     "compare",
     "compose",
     "evaluate",
+    "explain",
     "graft",
     "load",
+    "load_set",
     "plan",
     "read_splits",
     "train",
@@ -64,8 +79,10 @@ _HOMES = {
     "attach": "tsugiki.api",
     "compare": "tsugiki.api",
     "compose": "tsugiki.api",
+    "explain": "tsugiki.api",
     "graft": "tsugiki.api",
     "load": "tsugiki.api",
+    "load_set": "tsugiki.api",
     "plan": "tsugiki.api",
     "read_splits": "tsugiki.data.rows",
 }

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tsugiki.composed.adapters import Composed
     from tsugiki.evaluate.comparison import Comparison
     from tsugiki.evaluate.run import Evaluation
+    from tsugiki.explanation import Explanation
     from tsugiki.tasks.adapter import Adapter
     from tsugiki.train.planned import Planned
     from tsugiki.train.run import Trained
@@ -196,21 +197,36 @@ def advise(
     return advise_on(read_splits(rows, chosen.data), chosen, given)
 
 
-def load(folder: str | Path, base: str | Base | None = None) -> "Adapter | Composed":
-    """Load an adapter that was saved, or a set of them, with the base that it names or the one given.
+def load(folder: str | Path, base: str | Base | None = None) -> "Adapter":
+    """Load an adapter that was saved, with the base that it names or the one given.
 
     Raises:
         MissingError: the package or its base is not there.
-        PackageError: the package is damaged, belongs to another base, or has no head of classes to answer with.
+        PackageError: the package is damaged, belongs to another base, or has no head of classes to answer with; or it
+            is a set of adapters, which `load_set` loads.
     """
-    from tsugiki.composed.folder import is_set
     from tsugiki.tasks.adapter import Adapter
 
-    if is_set(folder):
-        from tsugiki.composed.adapters import Composed
-
-        return Composed.load(Path(folder), base)
     return Adapter.load(Path(folder), base)
+
+
+def load_set(folder: str | Path, base: str | Base | None = None) -> "Composed":
+    """Load a set of adapters that was composed, with the base that they name or the one given.
+
+    Raises:
+        MissingError: the set or its base is not there.
+        PackageError: the set is damaged or belongs to another base.
+    """
+    from tsugiki.composed.adapters import Composed
+
+    return Composed.load(Path(folder), base)
+
+
+def load_either(folder: str | Path, base: str | Base | None = None) -> "Adapter | Composed":
+    """Whichever of the two a folder holds."""
+    from tsugiki.composed.folder import is_set
+
+    return load_set(folder, base) if is_set(folder) else load(folder, base)
 
 
 def compose(
@@ -282,6 +298,18 @@ def compose_and_report(
             before.close()
     found.save(Path(out))
     return composed, routes
+
+
+def explain(adapter: "Adapter | Composed", text: str) -> "Explanation":
+    """Say what made an answer: which modules acted, what each layer brought to it, and what the text is like.
+
+    Args:
+        adapter: an adapter, or a set of them.
+        text: that is answered.
+    """
+    from tsugiki.audit import explain as explaining
+
+    return explaining.explain(adapter, text)
 
 
 def evaluate(

@@ -198,11 +198,16 @@ def test_an_adapter_can_go_while_others_stay():
     assert all(torch.equal(run(adapted, name), wanted[name]) for name in "ac")
 
 
-def test_an_adapter_removed_within_its_block_acts_no_longer():
+@pytest.mark.parametrize("route", ["a", ["a", None, "b", "b"], [{"b": 0.5, "a": 0.5}] * 4])
+def test_an_adapter_that_the_route_in_force_names_cannot_be_removed(route):
     adapted = adapted_model()
-    with torch.no_grad(), adapted.using("a"):
+    wanted = run(adapted, route)
+    with adapted.using(route), pytest.raises(RoutingError) as error:
         adapted.remove("a")
-        assert torch.equal(adapted.model(**BATCH)[0], base_output())
+    assert error.value.code == "routing.in_use" and "'a'" in str(error.value)
+    assert torch.equal(run(adapted, route), wanted)
+    adapted.remove("a")
+    assert adapted.names == ["b", "c"]
 
 
 def test_blocks_nest_and_give_back_what_was_chosen_also_after_an_exception():

@@ -40,6 +40,7 @@ def test_scores_rank_adapters_by_familiarity_and_are_above_zero_where_an_input_i
     found, x = recogniser(share=0.01), rows(200, 0.0, 40)[:, 1]
     scores, densities = found.scores(x), found.densities(x)
     known = densities >= torch.tensor([floor.density for floor in found.floors])
+    known &= known.gather(1, densities.argmax(1, keepdim=True))
     assert torch.equal(scores > 0, known) and not scores.isnan().any()
     both = known.all(1)
     assert torch.equal(scores[both].argmax(1), densities[both].argmax(1))
@@ -64,5 +65,17 @@ def test_230_rows_without_an_error_prove_one_point_at_nine_in_ten():
 def test_without_a_held_out_row_everything_is_known_and_nothing_proved():
     found = recogniser(held=(200, 0))
     assert found.floors[1].density == -math.inf and found.floors[1].share == 1.0
-    scores = found.scores(rows(50, 30.0, 5)[:, 1])
-    assert (scores[:, 1] > 0).all() and scores[:, 1].isfinite().all() and (scores[:, 0] == -torch.inf).all()
+    foreign = rows(50, 30.0, 5)[:, 1]
+    scores = found.scores(foreign)[found.densities(foreign).argmax(1) == 1]
+    assert len(scores) > 40 and (scores[:, 1] > 0).all() and scores[:, 1].isfinite().all()
+    assert (scores[:, 0] == -torch.inf).all()
+
+
+def test_what_the_nearest_adapter_does_not_know_goes_to_no_other():
+    found = recogniser(held=(200, 0))
+    # Far out on the side of the first, whose floor it is below; the second has no floor and knows everything.
+    beyond = rows(50, 6.0, 6)[:, 1] + 40 * torch.eye(WIDTH)[6]
+    densities = found.densities(beyond)
+    nearest = densities.argmax(1) == 0
+    scores = found.scores(beyond)
+    assert (scores[nearest] == -torch.inf).all() and (scores[~nearest, 1] > 0).all()

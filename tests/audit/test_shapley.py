@@ -19,6 +19,7 @@ def test_players_that_add_up_get_what_they_add_and_do_not_interact():
     worth = np.array([3.0, -1.0, 0.5, 0.0])
     found = attribute(4, game(lambda inside: 10 + sum(worth[list(inside)])))
     np.testing.assert_allclose(found.values, worth, atol=1e-12)
+    assert found.interactions is not None
     np.testing.assert_allclose(found.interactions, 0, atol=1e-12)
     assert (found.nothing, found.everybody) == (10.0, 12.5) and not found.margins.any()
 
@@ -26,6 +27,7 @@ def test_players_that_add_up_get_what_they_add_and_do_not_interact():
 def test_two_that_do_the_same_share_it_and_are_seen_to_be_redundant():
     found = attribute(3, game(lambda inside: 6 * bool(inside & {0, 1})))
     np.testing.assert_allclose(found.values, [3, 3, 0], atol=1e-12)
+    assert found.interactions is not None
     # Each of them alone would be missed by nobody: leaving one out shows nothing.
     assert found.interactions[0, 1] == pytest.approx(-6) and found.interactions[0, 2] == pytest.approx(0)
 
@@ -33,7 +35,7 @@ def test_two_that_do_the_same_share_it_and_are_seen_to_be_redundant():
 def test_two_that_need_each_other_are_seen_to_do_so():
     found = attribute(3, game(lambda inside: 4 * (inside >= {0, 2})))
     np.testing.assert_allclose(found.values, [2, 0, 2], atol=1e-12)
-    assert found.interactions[0, 2] == pytest.approx(4)
+    assert found.interactions is not None and found.interactions[0, 2] == pytest.approx(4)
 
 
 @settings(deadline=None, max_examples=30)

@@ -35,7 +35,6 @@ def folder(tmp_path):
 def adapter(monkeypatch):
     made = stand_ins.Adapter()
     monkeypatch.setattr("tsugiki.api.load", lambda *asked: made)
-    monkeypatch.setattr("tsugiki.tasks.adapter.Adapter.load", lambda *asked: made)
     return made
 
 

@@ -124,13 +124,17 @@ class AdaptedModel:
         return found
 
     def remove(self, name: str) -> None:
-        """Take one adapter away."""
+        """Take one adapter away.
+
+        Raises:
+            RoutingError: it is not attached, or the route in force names it: other answers would come without a word.
+        """
         self._known(name)
+        if name in _named(self._context.chosen):
+            raise RoutingError("routing.in_use", name=name)
         del self._grafts[name]
         for bank in self.banks.values():
             bank.drop(name)
-        if self._context.chosen == name:
-            self._context.chosen = None
 
     def detach(self) -> nn.Module:
         """Take all adapters and hooks away and give the base back as it was."""
@@ -155,9 +159,8 @@ class AdaptedModel:
     def use(self, names: Asked) -> None:
         """The same as `using`, from here on."""
         route: Route = names if names is None or isinstance(names, str) else tuple(map(_frozen, names))
-        for name in {route} if isinstance(route, str) else set(route or ()):
-            for each in [name] if isinstance(name, str) else [n for n, _ in name or ()]:
-                self._known(each)
+        for name in _named(route):
+            self._known(name)
         self._context.chosen = route
 
     @contextmanager
@@ -234,6 +237,12 @@ class AdaptedModel:
         for layer in layers_of(self.model, self.anatomy):
             if hasattr(layer, "gradient_checkpointing"):
                 self._hooks.extend(_bind_checkpoint(layer, context))
+
+
+def _named(route: Route) -> set[str]:
+    """Adapters that a route names."""
+    choices = {route} if isinstance(route, str) else set(route or ())
+    return {name for choice in choices for name in ([choice] if isinstance(choice, str) else dict(choice or ()))}
 
 
 def _frozen(choice: str | Mapping[str, float] | None) -> Choice:

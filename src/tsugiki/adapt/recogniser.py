@@ -84,12 +84,14 @@ class Recogniser:
     def scores(self, pooled: Tensor) -> Tensor:
         """How much better than nothing each adapter is for pooled states (R, d), as a router wants it, (R, E).
 
-        Among the adapters that know an input, the more familiar it is the better; they stand above zero by as much as
-        the least of them stands above its floor.
+        An input counts as known where the adapter to which it is most familiar knows it: what that one would not have
+        is no business of one to which it is stranger. Among the adapters that know it, the more familiar it is the
+        better; they stand above zero by as much as the least of them stands above its floor.
         """
         densities = self.densities(pooled)
         floors = torch.tensor([floor.density for floor in self.floors])
         known = densities >= floors
+        known = known & known.gather(1, densities.argmax(1, keepdim=True))
         least = torch.where(known, densities, torch.inf).min(1, keepdim=True)
         above = (densities - floors).gather(1, least.indices).clamp(min=torch.finfo(torch.float32).tiny)
         # Without a held-out row there is no floor to stand above.

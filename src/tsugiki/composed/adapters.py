@@ -161,6 +161,19 @@ class Composed:
         """Who would answer each text; None where no adapter knows it."""
         return [max(route, key=lambda name: route[name]) if route else None for route in self.routes(texts)]
 
+    def familiarity(self, text: str) -> dict[str, float]:
+        """How much more familiar a text is to each adapter than the least familiar that it still knows, in nats."""
+        seen: list[Tensor] = []
+
+        def look(rows: Sequence[int], pooled: Tensor) -> list[dict[int, Mapping[int, float]]]:
+            seen.append(self.recogniser.densities(pooled))
+            return [{} for _ in rows]
+
+        self._shared.run([text], look)
+        floors = [floor.density for floor in self.recogniser.floors]
+        above = (density - floor for density, floor in zip(seen[0][0].tolist(), floors, strict=True))
+        return dict(zip(self.names, above, strict=True))
+
     @property
     def reading(self) -> Reading:
         """How rows are read; each adapter was trained on rows of its own."""

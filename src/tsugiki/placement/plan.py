@@ -33,7 +33,7 @@ class Plan:
         warm: whether training starts from the fitted head, or from a head of zeros, which is tried only where the
             fitted one fits its own rows far better than others.
         params: tensors to start from, named as in a package; empty for fresh modules.
-        abreast: whether it is trained beside the others of its kind, of which the best goes on after a pass.
+        abreast: whether it is trained beside the others of its kind, of which the best goes on.
         control: whether it is there for the choice to be measured against.
     """
 

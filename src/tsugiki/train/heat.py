@@ -1,8 +1,8 @@
-"""Plans that are trained side by side for a pass; the best goes on.
+"""Plans that are trained side by side for a part of their passes; the best goes on.
 
-Successive halving (Jamieson & Talwalkar 2016) with one cut, and that as early as it can be told: what is left out costs
-a pass, and what goes on is trained as if it had been alone. A choice that stands beside its controls is measured
-against them at the cut. `explanation/measurements` has the figures of later cuts.
+Successive halving (Jamieson & Talwalkar 2016) with one cut, after a third of the passes: what is left out costs no more
+than that, and what goes on is trained as if it had been alone. A choice that stands beside its controls is measured
+against them at the cut. `explanation/measurements` has the figures of other cuts.
 """
 
 import json
@@ -20,11 +20,13 @@ from tsugiki.train.head import LinearHead
 from tsugiki.train.track import Track
 
 _CUT = "cut.json"
+# Of the passes, after which all but one are left out: one in so many.
+_PART = 3
 
 
 @dataclass(frozen=True)
 class Heat:
-    """A race of plans of which all but one are left out after their first pass.
+    """A race of plans of which all but one are left out on the way.
 
     Args:
         track: that they run on.
@@ -41,13 +43,13 @@ class Heat:
     def run(self) -> tuple[list[Candidate], tuple[Control, ...]]:
         """All plans as far as they came, in their order, and how the first one did beside the controls."""
         best, controls = self._kept() or self._cut()
-        passes = {plan.variant: self.track.passes if plan.variant == best else 1 for plan in self.plans}
+        passes = {plan.variant: self.track.passes if plan.variant == best else self._few for plan in self.plans}
         return [self._train(plan, passes[plan.variant]) for plan in self.plans], controls
 
     def _cut(self) -> tuple[str, tuple[Control, ...]]:
-        """The variant with the least loss on validation after a pass, and the controls at that time."""
+        """The variant with the least loss on validation by then, and the controls at that time."""
         held = self.track.held
-        racing = {plan.variant: self._train(plan, 1) for plan in self.plans}
+        racing = {plan.variant: self._train(plan, self._few) for plan in self.plans}
         losses = {name: row_losses(held.task, candidate.logits, held.targets) for name, candidate in racing.items()}
         best, controls = min(losses, key=lambda variant: float(losses[variant].mean())), tuple(self._met(losses))
         facts = {"best": best, "controls": [control.model_dump(mode="json") for control in controls]}
@@ -63,11 +65,16 @@ class Heat:
                 yield Control(
                     variant=plan.variant,
                     chosen=chosen,
-                    passes=1,
+                    passes=self._few,
                     gain=gain,
                     error=error,
                     num_rows=len(losses[chosen]),
                 )
+
+    @property
+    def _few(self) -> int:
+        """Passes that all of them take."""
+        return max(1, self.track.passes // _PART)
 
     def _train(self, plan: Plan, passes: int) -> Candidate:
         return self.track.run(plan, self.start(plan), self.to_beat, passes)

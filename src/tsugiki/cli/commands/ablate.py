@@ -46,10 +46,9 @@ def run(
     from tsugiki.report.ablation_picture import ablation_picture
     from tsugiki.report.html import ablation_page
     from tsugiki.report.plots import png
-    from tsugiki.tasks.adapter import Adapter
 
     named: Any = {"text": text, "pair": pair, "label": label, "sheet": sheet, "encoding": encoding}
-    found = api.ablate(Adapter.load(folder, base), rows, split=split, cache=not no_cache, **named)
+    found = api.ablate(api.load(folder, base), rows, split=split, cache=not no_cache, **named)
     picture = png(ablation_picture, found)
     out.mkdir(parents=True, exist_ok=True)
     (out / "ablation.json").write_text(found.model_dump_json(indent=1), encoding="utf-8")

@@ -47,11 +47,10 @@ def run(
 ) -> Answer:
     """Answer the rows, compare with their labels and draw who is taken for whom."""
     from tsugiki import api
-    from tsugiki.tasks.adapter import Adapter
 
     named: Any = {"text": text, "pair": pair, "label": label, "sheet": sheet, "encoding": encoding}
     evaluation = api.evaluate(
-        Adapter.load(folder, base),
+        api.load(folder, base),
         rows,
         split=split,
         merge_labels=merge_labels,

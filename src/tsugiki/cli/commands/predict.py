@@ -56,12 +56,12 @@ def run(
         raise ConfigError("cli.out_without_file")
     if pair is not None and file == "-":
         raise ConfigError("cli.pair_of_lines")
-    from tsugiki.api import load
+    from tsugiki.api import load_either
     from tsugiki.data.answers import format_of
 
     if out is not None:
         format_of(out, Path(str(file)))
-    adapter = load(folder, base)
+    adapter = load_either(folder, base)
     if file is None:
         single = text or ""
         yield from _answers(adapter, [single if pair is None else paired(single, pair)], target_precision)

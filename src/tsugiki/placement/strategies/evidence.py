@@ -12,7 +12,7 @@ from tsugiki.placement.plan import Informed, Plan, readouts
 class Evidence(Informed):
     """The cheapest placement that is promised most of what the best one is, and that best one.
 
-    Readouts are tried before; of the placements and two controls the best goes on after a pass.
+    Readouts are tried before; of the placements and two controls the best goes on after a third of the passes.
     """
 
     kind: Literal["evidence"] = "evidence"
