@@ -12,7 +12,10 @@ def folders(tmp_path_factory):
     return train_members(tmp_path_factory.mktemp("members"))
 
 
-@pytest.mark.parametrize(("language", "said"), [("en", "Most is due to layer"), ("ja", "最も効いているのは")])
+SAID = {"en": "The largest effect is that of layer", "ja": "効果が最も大きいのは第"}
+
+
+@pytest.mark.parametrize(("language", "said"), SAID.items())
 def test_it_says_what_acted_and_draws_it(tsugiki, folders, language, said):
     line = ("explain", folders / "low", "--text", "oil leak at the pump")
     found = tsugiki(*line, "--picture", "pictures/bars.png", "--lang", language)

@@ -44,7 +44,7 @@ def _modules(e: Explanation) -> Iterator[str]:
         far = max(pairs, key=lambda pair: abs(pair.value))
         first, second = (_called(e, e.players[number]) for number in (far.first, far.second))
         key = "need" if far.value > 0 else "overlap"
-        yield text(f"report.explain_{key}", first=first, second=second, value=far.value)
+        yield text(f"report.explain_{key}", first=first, second=second, value=abs(far.value))
 
 
 def columns() -> list[str]:
