@@ -19,6 +19,8 @@ def test_every_command_of_the_house_is_there():
         "plan",
         "train",
         "predict",
+        "compose",
+        "explain",
         "evaluate",
         "compare",
         "ablate",

@@ -34,7 +34,8 @@ def folder(tmp_path):
 @pytest.fixture
 def adapter(monkeypatch):
     made = stand_ins.Adapter()
-    monkeypatch.setattr("tsugiki.api.load", lambda *asked: made)
+    for name in ("load", "load_either"):
+        monkeypatch.setattr(f"tsugiki.api.{name}", lambda *asked: made)
     return made
 
 

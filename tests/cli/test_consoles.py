@@ -21,7 +21,7 @@ from types import SimpleNamespace
 from tests.cli import stand_ins
 
 stand_ins.Adapter.predict = lambda self, texts, precision=None: [stand_ins.Prediction("✅漏れ", 0.5) for _ in texts]
-sys.modules["tsugiki.api"] = SimpleNamespace(load=lambda *_: stand_ins.Adapter())
+sys.modules["tsugiki.api"] = SimpleNamespace(load_either=lambda *_: stand_ins.Adapter())
 from tsugiki.cli.main import main
 
 main()

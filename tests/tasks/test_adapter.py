@@ -45,6 +45,12 @@ def suffix(folders):
     found.close()
 
 
+def changed(adapter, **facts):
+    """The same adapter with other facts in its manifest."""
+    manifest = adapter.manifest.model_copy(update=facts)
+    return Adapter(replace(adapter.package, manifest=manifest), adapter.base)
+
+
 def hooks_of(base):
     return [hook for m in base.model.modules() for hook in (*m._forward_hooks.values(), *m._forward_pre_hooks.values())]
 
@@ -64,12 +70,11 @@ def test_the_runner_up_is_another_label_and_not_more_probable(adapter):
 
 
 def test_an_answer_needs_review_where_it_is_less_sure_than_the_rule_says(adapter):
-    adapter.package = replace(adapter.package, manifest=adapter.manifest.model_copy(update={"review": None}))
-    assert all(answer.needs_review for answer in adapter.predict(TEXTS))
+    assert all(answer.needs_review for answer in changed(adapter, review=None).predict(TEXTS))
     sure = sorted(answer.probability for answer in adapter.predict(TEXTS))
     middle = sure[len(sure) // 2]
     review = Review(num_rows=10, points=((middle, 5, 0), (0.0, 10, 5)), wanted=0.9)
-    adapter.package = replace(adapter.package, manifest=adapter.manifest.model_copy(update={"review": review}))
+    adapter = changed(adapter, review=review)
     assert [a.needs_review for a in adapter.predict(TEXTS)] == [a.probability < middle for a in adapter.predict(TEXTS)]
     assert not any(answer.needs_review for answer in adapter.predict(TEXTS, target_precision=0.2))
 
@@ -77,8 +82,7 @@ def test_an_answer_needs_review_where_it_is_less_sure_than_the_rule_says(adapter
 def test_a_temperature_moves_probabilities_and_no_label(adapter):
     before = adapter.predict(TEXTS)
     head = adapter.manifest.head.model_copy(update={"temperature": 4.0})
-    adapter.package = replace(adapter.package, manifest=adapter.manifest.model_copy(update={"head": head}))
-    after = adapter.predict(TEXTS)
+    after = changed(adapter, head=head).predict(TEXTS)
     assert [a.label for a in after] == [b.label for b in before]
     assert all(a.probability < b.probability for a, b in zip(after, before, strict=True))
 

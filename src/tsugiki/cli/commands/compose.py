@@ -18,7 +18,7 @@ EXAMPLE = "tsugiki compose billing returns outages --out desk"
 
 
 def run(
-    folders: Annotated[list[Path] | None, typer.Argument(metavar="[DIR]...")] = None,
+    folders: Annotated[list[Path] | None, typer.Argument(metavar="DIR...")] = None,
     *,
     out: OutOption,
     add: Annotated[list[Path] | None, typer.Option("--add", metavar="DIR")] = None,
