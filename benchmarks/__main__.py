@@ -12,7 +12,18 @@ from pathlib import Path
 
 from benchmarks.sets import RESULTS
 
-OF_SETS = ("confidence", "onnx", "advice", "placement", "exits", "few", "generalisation", "transfer", "routing")
+OF_SETS = (
+    "confidence",
+    "onnx",
+    "advice",
+    "placement",
+    "controls",
+    "exits",
+    "few",
+    "generalisation",
+    "transfer",
+    "routing",
+)
 
 
 def run(name: str, *given: str) -> None:

@@ -1,11 +1,10 @@
-"""Placement chosen by evidence against the best cell of a grid, and against controls of the same cost.
+"""Placement chosen by evidence against the best cell of a grid.
 
 `python -m benchmarks.placement --data FOLDER --out FILE [--sets NAME ...]`. The grid holds head, readouts and each
 boundary, exit and form; every cell is trained on seed 0 and the best on validation is taken, as somebody with a night
 to spare would. Then that cell and `--placement auto` are trained on fresh seeds and compared on test rows. `seconds` of
 a cell are those of cache, head and its own training; of `auto` those of everything, and once more without its controls.
-The chosen placement and its two controls are trained to their end on the same seeds as well. What is done is kept, so
-that a benchmark that is stopped goes on where it was. Folded sets: the first fold.
+What is done is kept, so that a benchmark that is stopped goes on where it was. Folded sets: the first fold.
 """
 
 import argparse
@@ -16,7 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
 from benchmarks.kept import Kept
@@ -25,17 +24,13 @@ from benchmarks.sets import config, parts
 from tsugiki.base.kernels import lean_kernels
 from tsugiki.data.rows import Splits
 from tsugiki.evaluate.run import evaluate
-from tsugiki.placement.choice import choose
-from tsugiki.placement.controls import controls_of
 from tsugiki.placement.plan import Plan, readouts
-from tsugiki.placement.strategies.evidence import Evidence
 from tsugiki.placement.strategies.uniform import Uniform
 from tsugiki.train.candidate import Candidate
 from tsugiki.train.config import Config
-from tsugiki.train.planning import Lineup, lineup_of, strategy_of
+from tsugiki.train.planning import Lineup, lineup_of
 from tsugiki.train.prepare import Prepared, prepare
 from tsugiki.train.run import Trained, train_lineup
-from tsugiki.train.survey import survey
 
 # Of each set, every how many-th exit stands in its grid: all 21 pairs of boundary and exit, or 12 of them.
 SETS = {"faa_incident_type": 2, "failure_mode": 1, "goemotions_ekman": 2}
@@ -115,46 +110,29 @@ def auto(splits: Splits, chosen: Config) -> dict[str, Any]:
     return result
 
 
-def alone(splits: Splits, chosen: Config) -> dict[str, Any]:
-    """The chosen placement and its controls, each trained to its end."""
-    ready = prepare(splits, chosen)
-    strategy = strategy_of(chosen)
-    assert isinstance(strategy, Evidence)
-    with lean_kernels(ready.base.dtype):
-        ground = survey(ready, strategy)
-    choice = choose(ground)
-    if choice.chosen is None:
-        return {}
-    plans = [choice.chosen.plan, *controls_of(choice.chosen, ground, seed=0)]
-    results = {plan.variant.split()[0]: cell(ready, splits, plan) for plan in plans}
-    return {"reliability": ground.evidence.reliability, "plan": choice.chosen.plan.variant, **results}
+def with_seed(name: str, seed: int, strategy: str) -> Config:
+    """Settings of a run on a set."""
+    usual = config(name, 0)
+    placement = usual.placement.model_copy(update={"strategy": strategy})
+    train = usual.train.model_copy(update={"seed": seed})
+    # Fresh seeds compute their states anew: those are on the clock.
+    cache = usual.cache.model_copy(update={"enabled": seed == 0})
+    return usual.model_copy(update={"placement": placement, "train": train, "cache": cache})
 
 
 def of_set(name: str, data: Path, kept: Kept) -> dict[str, Any]:
     """Everything about one set."""
     _, splits = next(parts(name, data))
-    usual = config(name, 0)
-
-    def with_seed(seed: int, strategy: str) -> Config:
-        placement = usual.placement.model_copy(update={"strategy": strategy})
-        train = usual.train.model_copy(update={"seed": seed})
-        # Fresh seeds compute their states anew: those are on the clock.
-        cache = usual.cache.model_copy(update={"enabled": seed == 0})
-        return usual.model_copy(update={"placement": placement, "train": train, "cache": cache})
-
-    ready = prepare(splits, with_seed(0, "uniform"))
+    ready = prepare(splits, with_seed(name, 0, "uniform"))
     plans = dict(cells(ready, SETS[name]))
     grid = {at: kept.get(f"{name} grid {at}", partial(cell, ready, splits, plan)) for at, plan in plans.items()}
     grid = {at: result for at, result in grid.items() if result}
     best = max(grid, key=lambda at: (grid[at]["validation"], -grid[at]["seconds"]))
-    chosen = {seed: with_seed(seed, "evidence") for seed in FRESH}
     fresh: dict[str, list[Any]] = {"cell": [], "auto": []}
-    # What is on the clock first, and nothing else beside it.
     for seed in FRESH:
-        again = prepare(splits, with_seed(seed, "uniform"))
+        again = prepare(splits, with_seed(name, seed, "uniform"))
         fresh["cell"].append(kept.get(f"{name} best {best} {seed}", partial(cell, again, splits, plans[best])))
-        fresh["auto"].append(kept.get(f"{name} auto {seed}", partial(auto, splits, chosen[seed])))
-    fresh["alone"] = [kept.get(f"{name} alone {seed}", partial(alone, splits, chosen[seed])) for seed in FRESH]
+        fresh["auto"].append(kept.get(f"{name} auto {seed}", partial(auto, splits, with_seed(name, seed, "evidence"))))
     return {"best": best, "grid": grid, **fresh, "summary": summary(fresh)}
 
 
@@ -167,10 +145,6 @@ def summary(fresh: dict[str, list[Any]]) -> dict[str, Any]:
         "times_seconds": mean(a["seconds"] for a in found) / seconds,
         "times_seconds_without_controls": mean(a["seconds_without_controls"] for a in found) / seconds,
     }
-    for control in ("uniform", "random"):
-        gains = [100 * (a["evidence"]["test"] - a[control]["test"]) for a in fresh["alone"] if control in a]
-        if len(gains) > 1:
-            told[f"over_{control}"] = {"points": mean(gains), "error": stdev(gains) / len(gains) ** 0.5}
     off = [
         abs(cost["predicted"] / cost["measured"] - 1)
         for a in found
