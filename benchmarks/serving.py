@@ -73,11 +73,13 @@ def batches(base: Base, texts: tuple[str, ...], size: int) -> list[tuple[Tensor,
 
 
 @torch.inference_mode()
-def milliseconds(answers: dict[str, Callable[..., Any]], given: Sequence[tuple[Any, ...]]) -> dict[str, float]:
+def milliseconds(
+    answers: dict[str, Callable[..., Any]], given: Sequence[tuple[Any, ...]], rounds: int = ROUNDS
+) -> dict[str, float]:
     """Median of each way; they take turns on what is given, in another order each time."""
     spent: dict[str, list[float]] = {way: [] for way in answers}
     order = list(answers)
-    for number in range(ROUNDS + 3):
+    for number in range(rounds + 3):
         order = order[1:] + order[:1]
         for way in order:
             began = time.perf_counter()
