@@ -5,13 +5,11 @@ named after its digest, so a member that joins or leaves touches none of the oth
 """
 
 import hashlib
-import json
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from tsugiki.errors import PackageError, place_of
-from tsugiki.spec import Spec, canonical, wanted
+from tsugiki.spec import Spec, canonical, from_bytes
 
 SCHEMA_VERSION = 1
 
@@ -71,17 +69,6 @@ class Composition(Spec):
         """Read one.
 
         Raises:
-            PackageError: not JSON, another schema, or unknown or missing fields.
+            PackageError: not JSON, another schema, unknown or missing fields, or bytes that are not canonical.
         """
-        try:
-            values = json.loads(content)
-        except (ValueError, RecursionError) as error:
-            raise PackageError("package.not_json", path=path, reason=place_of(error)) from error
-        found = values.get("schema_version") if isinstance(values, dict) else None
-        if found != SCHEMA_VERSION:
-            raise PackageError("package.schema", path=path, found=found, allowed=SCHEMA_VERSION)
-        try:
-            return cls.model_validate(values)
-        except ValidationError as error:
-            faults = "; ".join(f"{'.'.join(map(str, f['loc']))}: {wanted(f)}" for f in error.errors())
-            raise PackageError("package.fields", path=path, faults=faults) from None
+        return from_bytes(cls, content, schema=SCHEMA_VERSION, path=path)

@@ -5,14 +5,12 @@ are canonical, so its sha256 is the digest of the package: it names the digest o
 """
 
 import hashlib
-import json
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from tsugiki.errors import PackageError, place_of
 from tsugiki.review import Review
-from tsugiki.spec import Spec, canonical, wanted
+from tsugiki.spec import Spec, canonical, from_bytes
 
 SCHEMA_VERSION = 1
 # Of a mean, between which it lies in nine of ten cases.
@@ -194,18 +192,4 @@ class Manifest(Spec):
         Raises:
             PackageError: not JSON, another schema, unknown or missing fields, or bytes that are not canonical.
         """
-        try:
-            values = json.loads(content)
-        except (ValueError, RecursionError) as error:
-            raise PackageError("package.not_json", path=path, reason=place_of(error)) from error
-        found = values.get("schema_version") if isinstance(values, dict) else None
-        if found != SCHEMA_VERSION:
-            raise PackageError("package.schema", path=path, found=found, allowed=SCHEMA_VERSION)
-        try:
-            manifest = cls.model_validate(values)
-        except ValidationError as error:
-            faults = "; ".join(f"{'.'.join(map(str, f['loc']))}: {wanted(f)}" for f in error.errors())
-            raise PackageError("package.fields", path=path, faults=faults) from None
-        if manifest.to_bytes() != content:
-            raise PackageError("package.not_canonical", path=path)
-        return manifest
+        return from_bytes(cls, content, schema=SCHEMA_VERSION, path=path)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from tsugiki.errors import ConfigError
+from tsugiki.errors import ConfigError, PackageError, place_of
 from tsugiki.i18n import text
 
 S = TypeVar("S", bound="Spec")
@@ -42,6 +42,35 @@ def canonical(value: object) -> bytes:
         ValueError: a number is NaN or infinite.
     """
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def from_bytes(kind: type[S], content: bytes, *, schema: int, path: object) -> S:
+    """Read a file whose digest is that of its bytes, and believe nothing of it.
+
+    Args:
+        kind: of what it holds, with a field `schema_version`.
+        content: of the file.
+        schema: the version that is known.
+        path: of the file, for errors.
+
+    Raises:
+        PackageError: not JSON, another schema, unknown or missing fields, or bytes that are not canonical.
+    """
+    try:
+        values = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise PackageError("package.not_json", path=path, reason=place_of(error)) from error
+    found = values.get("schema_version") if isinstance(values, dict) else None
+    if found != schema:
+        raise PackageError("package.schema", path=path, found=found, allowed=schema)
+    try:
+        read = kind.model_validate(values)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, f['loc']))}: {wanted(f)}" for f in error.errors())
+        raise PackageError("package.fields", path=path, faults=faults) from None
+    if canonical(read.model_dump(mode="json")) != content:
+        raise PackageError("package.not_canonical", path=path)
+    return read
 
 
 def digest(value: object) -> str:

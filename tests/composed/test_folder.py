@@ -93,6 +93,7 @@ def test_a_member_that_was_exchanged_is_refused(folders, tmp_path):
         ({"members": []}, "package.fields"),
         ({"share": 0}, "package.fields"),
         ({"surprise": 1}, "package.fields"),
+        ({}, "package.not_canonical"),  # the same, with other blanks
         (None, "package.not_json"),
     ],
 )
