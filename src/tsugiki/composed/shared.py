@@ -87,9 +87,9 @@ class Shared:
             for member, acting in members.items():
                 if self.members[member].classifier is not None:
                     asked.setdefault(self._unit(row, len(ids[row]), member, acting), []).append(member)
-        for start, limit in sorted({(unit.start, unit.limit) for unit in asked}):
-            units = [unit for unit in asked if (unit.start, unit.limit) == (start, limit)]
-            yield from self._group(ids, clean, mask, start, {unit: asked[unit] for unit in units})
+        for start in sorted({unit.start for unit in asked}):
+            own = {unit: members for unit, members in asked.items() if unit.start == start}
+            yield from self._group(ids, clean, mask, start, own)
 
     def _unit(self, row: int, length: int, member: int, acting: Mapping[int, float]) -> _Unit:
         grafted = {number: weight for number, weight in acting.items() if self._placement(number).modules}
