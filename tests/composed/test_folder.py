@@ -6,7 +6,7 @@ import pytest
 
 from tsugiki.adapt.package import FILES, load_package
 from tsugiki.composed.folder import compose, is_set, load_set
-from tsugiki.errors import ConfigError, MissingError, PackageError
+from tsugiki.errors import ConfigError, MissingError, PackageError, RoutingError
 
 
 def made(folders, *names, **settings):
@@ -59,6 +59,19 @@ def test_a_router_that_is_not_there_is_refused(folders):
     with pytest.raises(ConfigError) as error:
         made(folders, "suffix", router={"kind": "topk"})
     assert error.value.code == "config.no_such_member" and "top_k" in str(error.value)
+
+
+def test_a_router_that_asks_for_more_adapters_than_there_are_is_refused(folders):
+    with pytest.raises(RoutingError) as error:
+        made(folders, "suffix", "letters", router={"kind": "top_k", "k": 3})
+    assert error.value.code == "routing.k" and "1..2" in str(error.value)
+
+
+@pytest.mark.parametrize("share", [0, 1, -0.1, float("nan")])
+def test_a_share_that_is_none_is_refused(folders, share):
+    with pytest.raises(ConfigError) as error:
+        made(folders, "suffix", share=share)
+    assert error.value.code == "config.invalid" and "share" in str(error.value)
 
 
 def test_where_there_is_no_set_that_is_said(tmp_path, folders):

@@ -100,9 +100,7 @@ class Composed:
         """Of the adapters."""
         return self.set.names
 
-    def predict(
-        self, texts: str | Iterable[str | tuple[str, str]], target_precision: float | None = None
-    ) -> list[Routed]:
+    def predict(self, texts: Texts, target_precision: float | None = None) -> list[Routed]:
         """Answer each text by the adapter that knows it best, or by none.
 
         Args:
@@ -184,8 +182,13 @@ class Composed:
         self._adapted.detach()
 
     def _routes(self, pooled: Tensor) -> list[dict[int, float]]:
-        weights = self.router.weights(self.recogniser.scores(pooled))
-        return [{at: float(row[at]) for at in row.nonzero().flatten().tolist()} for row in weights]
+        routing = self.router.route(self.recogniser.scores(pooled))
+        found: list[dict[int, float]] = [{} for _ in range(routing.num_rows)]
+        for row, member, weight in zip(
+            *(t.tolist() for t in (routing.rows, routing.modules, routing.weights)), strict=True
+        ):
+            found[row][member] = weight
+        return found
 
     def _answers(
         self, member: int, texts: Sequence[str], logits: Sequence[Mapping[int, Tensor]], target_precision: float | None

@@ -6,12 +6,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from tsugiki.adapt.package import FILES, SET, Package, load_package
 from tsugiki.adapt.router import ROUTERS
 from tsugiki.composition import Composition, Member
 from tsugiki.drafts import write_folder
 from tsugiki.errors import MissingError, PackageError
-from tsugiki.spec import nearest
+from tsugiki.spec import nearest, parse
 
 REPLACEABLE = (SET, "members")
 # Of its own inputs, what an adapter may lose to nobody, and how sure that is.
@@ -100,7 +102,8 @@ def compose(
         MissingError: a package is not there.
         PackageError: a package is damaged, two have one name, they belong to different bases, or one carries no
             statistics by which its inputs could be recognised.
-        ConfigError: there is no such router, or not with these settings.
+        ConfigError: there is no such router, or a setting is wrong.
+        RoutingError: the router asks for more adapters than there are.
     """
     joining = tuple(map(load_package, folders))
     before = ((), (), ()) if onto is None else (onto.composition.members, onto.packages, onto.folders)
@@ -111,15 +114,19 @@ def compose(
         _require_state(joining, onto.composition.state)
         composition = onto.composition.model_copy(update={"name": name, "members": members})
     else:
-        composition = Composition(
-            name=name,
-            tsugiki_version=version("tsugiki"),
-            members=members,
-            router=ROUTERS.parse(router or {"kind": "top_k"}).model_dump(mode="json"),
-            state=_state(packages),
-            share=share,
-            confidence=confidence,
-        )
+        rule = ROUTERS.parse(router or {"kind": "top_k"})
+        # A rule that asks for more adapters than there are says so now, and not when somebody asks.
+        rule.route(torch.zeros(1, len(members)))
+        facts = {
+            "name": name,
+            "tsugiki_version": version("tsugiki"),
+            "members": members,
+            "router": rule.model_dump(mode="json"),
+            "state": _state(packages),
+            "share": share,
+            "confidence": confidence,
+        }
+        composition = parse(Composition, facts, where="compose")
     return Set(composition, packages, (*before[2], *folders))
 
 
