@@ -48,6 +48,15 @@ def test_parameters_that_were_given_other_memory_are_stacked_anew():
     assert not stack.params["up"][0].any() and stack.params["up"][1].any()
 
 
+def test_what_was_stacked_in_inference_mode_can_still_learn():
+    params = modules(2, learning=True)
+    with torch.inference_mode():
+        Stack(FORM, [0, 1], params).params
+    assert not any(p.is_inference() for own in params for p in own.values())
+    params[0]["up"].square().sum().backward()
+    torch.optim.AdamW([params[0]["up"]]).step()
+
+
 def test_the_gradient_reaches_what_learns():
     params = modules(2, learning=True)
     Stack(FORM, [0, 1], params).params["up"][1].sum().backward()

@@ -32,11 +32,16 @@ class Stack:
         if torch.is_grad_enabled() and any(p.requires_grad for own in self._params for p in own.values()):
             return {name: torch.stack([own[name] for own in self._params]) for name in self._params[0]}
         if not self._is_held():
+            self._hold()
+        return self._held
+
+    def _hold(self) -> None:
+        # What is made in inference mode could not be learnt on later.
+        with torch.inference_mode(False), torch.no_grad():
             for name in self._params[0]:
                 self._held[name] = torch.stack([own[name].detach() for own in self._params])
                 for own, part in zip(self._params, self._held[name], strict=True):
                     own[name].data = part
-        return self._held
 
     def _is_held(self) -> bool:
         """Whether the parameters are still views of the stack: who loads or moves one may give it memory of its own."""
