@@ -72,7 +72,7 @@ class AdaptedModel:
         self.banks: dict[tuple[int, str], Bank] = {}
         self._grafts: dict[str, list[Graft]] = {}
         self._context = _Context()
-        self._routings: dict[tuple[Route, tuple[str, ...]], Routing] = {}
+        self._routings: dict[tuple[Route, tuple[str, ...], torch.device], Routing] = {}
         self._hooks: list[torch.utils.hooks.RemovableHandle] = []
 
     @property
@@ -224,11 +224,12 @@ class AdaptedModel:
         """The routing over the modules of one bank; banks with the same adapters share it."""
         if len(route) != y.shape[0]:
             raise RoutingError("routing.rows", found=len(route), allowed=y.shape[0])
-        if (route, names) not in self._routings:
-            if any(known != route for known, _ in self._routings):
+        key = (route, names, y.device)
+        if key not in self._routings:
+            if any(known != route for known, *_ in self._routings):
                 self._routings.clear()
-            self._routings[route, names] = Routing.named(route, names).to(y.device)
-        return self._routings[route, names]
+            self._routings[key] = Routing.named(route, names).to(y.device)
+        return self._routings[key]
 
     def _watch_forward(self) -> None:
         context, root = self._context, trunk(self.model)
