@@ -36,7 +36,7 @@ GIVEN_UP, MOST_TOKENS = 0.01, 256
 def kept(name: str, what: str, splits: Splits, chosen: Config) -> Adapter:
     """An adapter that was trained before, or is now."""
     folder = RUNS / f"exits-{name}-{what}"
-    if not (folder / "manifest.json").exists():
+    if not (folder / "adapter.json").exists():
         found = train_adapter(splits, chosen)
         found.adapter.save(folder)
         found.adapter.close()
