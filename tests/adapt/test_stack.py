@@ -51,7 +51,7 @@ def test_parameters_that_were_given_other_memory_are_stacked_anew():
 def test_what_was_stacked_in_inference_mode_can_still_learn():
     params = modules(2, learning=True)
     with torch.inference_mode():
-        Stack(FORM, [0, 1], params).params
+        assert Stack(FORM, [0, 1], params).params["up"].shape == (2, 2, 6)
     assert not any(p.is_inference() for own in params for p in own.values())
     params[0]["up"].square().sum().backward()
     torch.optim.AdamW([params[0]["up"]]).step()

@@ -8,7 +8,7 @@ from tests.support.members import letter_rows
 from tests.support.runs import easy_rows
 from tsugiki.adapt.adapted import AdaptedModel
 from tsugiki.base.model import load_base
-from tsugiki.composed import shared
+from tsugiki.base.suffix import run_states
 from tsugiki.composed.adapters import Composed
 from tsugiki.composed.folder import compose
 from tsugiki.errors import MissingError, PackageError
@@ -85,10 +85,12 @@ def test_rows_of_several_adapters_in_one_batch_are_answered_as_in_batches_of_the
 def test_rows_of_many_lengths_go_up_in_one_pass(together, monkeypatch):
     composed = together("suffix", "letters", share=0.02)
     passes = []
-    run = shared.run_states
-    monkeypatch.setattr(
-        shared, "run_states", lambda *args, **more: passes.append(args[2].shape[0]) or run(*args, **more)
-    )
+
+    def counted(*args, **more):
+        passes.append(len(args[2]))
+        return run_states(*args, **more)
+
+    monkeypatch.setattr("tsugiki.composed.shared.run_states", counted)
     texts = [" ".join(["oil leak pump"] + ["a"] * number) for number in range(8)]
     composed.run_many(texts, ["suffix"])
     assert passes == [8, 8]

@@ -184,9 +184,8 @@ class Composed:
     def _routes(self, pooled: Tensor) -> list[dict[int, float]]:
         routing = self.router.route(self.recogniser.scores(pooled))
         found: list[dict[int, float]] = [{} for _ in range(routing.num_rows)]
-        for row, member, weight in zip(
-            *(t.tolist() for t in (routing.rows, routing.modules, routing.weights)), strict=True
-        ):
+        pairs = (tensor.tolist() for tensor in (routing.rows, routing.modules, routing.weights))
+        for row, member, weight in zip(*pairs, strict=True):
             found[row][member] = weight
         return found
 
