@@ -39,7 +39,7 @@ data = str(parser.parse_args().data)
 if not Path(data).is_dir():
     parser.error(f"there is no folder {data}")
 RESULTS.mkdir(exist_ok=True)
-for name in ("deep", "warm", "serving", "mixed", "memory", "start"):
+for name in ("deep", "warm", "serving", "dispatch", "mixed", "memory", "start"):
     run(name, "--out", str(RESULTS / f"{name}.json"))
 run("sets", "--data", data)
 for name in ("summary", "guide", "pictures"):

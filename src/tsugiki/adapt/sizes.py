@@ -9,7 +9,7 @@ from tsugiki.adapt.routing import Routing
 # Tokens for each copy of the parameters, from which on copying is cheaper than anything else.
 _LONG = 4
 # Channels of all modules together, up to which two wide products are cheaper than sorting.
-_NARROW = 256
+_NARROW = 128
 # Pairs so few that copying is the cheapest whatever they are.
 _FEW = 16
 
