@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,7 @@ from tsugiki.data.reading import Reading
 from tsugiki.data.rows import read_splits, read_table, unlabelled
 from tsugiki.data.spelling import respelled, shown, usual_spellings
 from tsugiki.drafts import require_free
-from tsugiki.errors import ConfigError, PackageError
+from tsugiki.errors import PackageError
 from tsugiki.i18n import notify, warn
 from tsugiki.placement.strategies.top import Top
 from tsugiki.spec import parse
@@ -255,49 +254,10 @@ def compose(
         PackageError: adapters of different bases or of one name, or a package that is damaged or cannot recognise.
         ConfigError: nothing is to be composed, or a setting of a set that is there is to be another.
     """
-    return compose_and_report(*folders, out=out, add=add, max_lost=max_lost, router=router, base=base)[0]
+    from tsugiki.composed.joining import join
 
-
-def compose_and_report(
-    *folders: str | Path,
-    out: str | Path,
-    add: Sequence[str | Path] = (),
-    max_lost: float | None = None,
-    router: Mapping[str, Any] | None = None,
-    base: str | Base | None = None,
-    rows: Any = None,
-    text: str | None = None,
-    pair: str | None = None,
-    sheet: str | None = None,
-    encoding: str | None = None,
-) -> tuple["Composed", dict[str, Any]]:
-    """Compose as `compose` does, and say where some rows go: how many to whom, and how many to another than before."""
-    from tsugiki.composed import folder as sets
-    from tsugiki.composed.adapters import Composed
-
-    if bool(folders) == bool(add):
-        raise ConfigError("compose.nothing" if not folders else "compose.both")
-    if add and (max_lost is not None or router is not None):
-        raise ConfigError("compose.settled")
-    asked = None
-    if rows is not None:
-        reading = Reading.of(text=text, pair=pair, sheet=sheet, encoding=encoding)
-        asked = unlabelled(read_table(rows, None, reading), reading).texts
-    onto = sets.load_set(Path(out)) if add else None
-    rule = {} if max_lost is None else {"share": max_lost}
-    joining = [Path(folder) for folder in folders or add]
-    found = sets.compose(joining, name=Path(out).resolve().name, router=router, onto=onto, **rule)
-    composed = Composed.on_base(found, base)
-    routes: dict[str, Any] = {}
-    if asked is not None:
-        after = composed.chosen(asked)
-        routes = {"rows": len(asked), "counts": dict(Counter(name or "" for name in after))}
-        if onto is not None:
-            before = Composed(onto, composed.base)
-            routes["moved"] = sum(old != new for old, new in zip(before.chosen(asked), after, strict=True))
-            before.close()
-    found.save(Path(out))
-    return composed, routes
+    given: Any = ([Path(folder) for folder in each] for each in (folders, add))
+    return join(*given, out=Path(out), max_lost=max_lost, router=router, base=base).composed
 
 
 def explain(adapter: "Adapter | Composed", text: str) -> "Explanation":

@@ -31,12 +31,16 @@ def run(
     base: BaseOption = None,
 ) -> Answer:
     """Write the set, and say what each adapter is sure to keep of its own inputs and where the rows go."""
-    from tsugiki import api
+    from tsugiki.composed.joining import join
+    from tsugiki.data.reading import Reading
+    from tsugiki.data.rows import read_table, unlabelled
 
-    named: Any = {"text": text, "pair": pair, "sheet": sheet, "encoding": encoding}
-    found, routes = api.compose_and_report(
-        *folders or (), out=out, add=add or (), max_lost=max_lost, base=base, rows=rows, **named
-    )
+    recorded = None
+    if rows is not None:
+        reading = Reading.of(text=text, pair=pair, sheet=sheet, encoding=encoding)
+        recorded = unlabelled(read_table(rows, None, reading), reading).texts
+    joined = join(folders or (), add or (), out=out, max_lost=max_lost, base=base, recorded=recorded)
+    found, routes = joined.composed, joined.routes
     floors = [vars(floor) for floor in found.recogniser.floors]
     members = [{"name": name, **floor} for name, floor in zip(found.names, floors, strict=True)]
     told = {"out": str(out), "digest": found.set.composition.digest(), "state": found.set.composition.state}
