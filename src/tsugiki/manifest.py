@@ -13,6 +13,7 @@ from tsugiki.review import Review
 from tsugiki.spec import Spec, canonical, from_bytes
 
 SCHEMA_VERSION = 1
+RouteBy = Literal["sequence", "token"]
 # Of a mean, between which it lies in nine of ten cases.
 _ERRORS = 1.64
 
@@ -57,6 +58,39 @@ class Placement(Spec):
     boundary: int
     exit: int
     modules: tuple[ModuleFacts, ...] = ()
+
+
+class GroupFacts(Spec):
+    """Modules that act together, beside those that always act.
+
+    Args:
+        domain: that they are for; None where they find their inputs by themselves.
+        modules: all of them.
+    """
+
+    domain: str | None = None
+    modules: tuple[ModuleFacts, ...]
+
+
+class RoutingFacts(Spec):
+    """Which groups act on an input, and how that is decided.
+
+    Args:
+        route_by: of groups without a domain: `sequence` for one decision per input, `token` for one per token and site.
+        router: `{kind, ...}`, the rule.
+        groups: those of domains first.
+        metrics: how well inputs found their groups, `{name: number}`.
+    """
+
+    route_by: RouteBy
+    router: dict[str, Any]
+    groups: tuple[GroupFacts, ...] = Field(min_length=1)
+    metrics: dict[str, float] = Field(default_factory=dict)
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """That have modules of their own."""
+        return tuple(group.domain for group in self.groups if group.domain is not None)
 
 
 class HeadFacts(Spec):
@@ -144,6 +178,7 @@ class Manifest(Spec):
         placement: where its modules stand.
         head: what reads them.
         variant: which candidate won, such as `suffix 4/6`.
+        routing: of groups of modules that act on some inputs only; None where all modules always act.
         training: the configuration of the run, with its seed.
         data: the rows.
         metrics: scores and costs, `{name: number}`.
@@ -165,6 +200,7 @@ class Manifest(Spec):
     placement: Placement
     head: HeadFacts
     variant: str
+    routing: RoutingFacts | None = None
     training: dict[str, Any]
     data: DataFacts
     metrics: dict[str, float]

@@ -12,14 +12,15 @@ from torch import Tensor, nn
 
 from tsugiki.adapt.bank import Bank
 from tsugiki.adapt.form import Form
+from tsugiki.adapt.gating import Gating
 from tsugiki.adapt.routing import Choice, Routing
 from tsugiki.base.anatomy import RESIDUAL, Anatomy
 from tsugiki.base.suffix import layers_of, trunk
 from tsugiki.errors import RoutingError
 
-Route = str | tuple[Choice, ...] | None
-Asked = str | Sequence[str | Mapping[str, float] | None] | None
-"""An adapter; for each row one, several by their weights, or None for the base alone; or None."""
+Route = str | tuple[Choice, ...] | Gating | None
+Asked = str | Sequence[str | Mapping[str, float] | None] | Gating | None
+"""An adapter; for each row one, several by their weights, or None for the base alone; what gates decide; or None."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,7 @@ class AdaptedModel:
 
     def use(self, names: Asked) -> None:
         """The same as `using`, from here on."""
-        route: Route = names if names is None or isinstance(names, str) else tuple(map(_frozen, names))
+        route: Route = names if names is None or isinstance(names, str | Gating) else tuple(map(_frozen, names))
         for name in _named(route):
             self._known(name)
         self._context.chosen = route
@@ -169,7 +170,7 @@ class AdaptedModel:
 
         Args:
             names: an adapter; one for each row of the batches that follow, or several by their weights, None for the
-                base alone; or None.
+                base alone; what gates decide for the one batch that follows; or None.
 
         Raises:
             RoutingError: an adapter is not attached, or a weight is not a number.
@@ -190,12 +191,13 @@ class AdaptedModel:
             site = self.anatomy.site(layer, site_name)
             bank = Bank(site).eval()
             target = layers_of(self.model, self.anatomy)[layer].get_submodule(site.path)
-            self._hooks.append(target.register_forward_hook(self._acting(bank), with_kwargs=True))
+            self._hooks.append(target.register_forward_hook(self._acting(layer, bank), with_kwargs=True))
             self.banks[layer, site_name] = bank
         return self.banks[layer, site_name]
 
-    def _acting(self, bank: Bank) -> Callable[..., Any]:
+    def _acting(self, layer: int, bank: Bank) -> Callable[..., Any]:
         site = bank.site
+        key = f"{layer}.{site.name}"
 
         def act(_: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> Any:
             route = self._context.route()
@@ -206,6 +208,8 @@ class AdaptedModel:
             y = whole[..., site.start : site.start + site.out_width] if site.fused else whole
             if isinstance(route, str):
                 changed = bank.added(route, x, y)
+            elif isinstance(route, Gating):
+                changed = route.changed(key, bank, x, y)
             else:
                 routing = self._routing(route, bank.names, y)
                 if routing.is_null:
@@ -242,6 +246,8 @@ class AdaptedModel:
 
 def _named(route: Route) -> set[str]:
     """Adapters that a route names."""
+    if isinstance(route, Gating):
+        return route.names
     choices = {route} if isinstance(route, str) else set(route or ())
     return {name for choice in choices for name in ([choice] if isinstance(choice, str) else dict(choice or ()))}
 

@@ -28,6 +28,7 @@ class Bank(nn.Module):
         self.parts = nn.ModuleDict()
         self._params: dict[str, dict[str, Tensor]] = {}
         self._by_form: list[Stack] | None = None
+        self._numbers: dict[str, int] = {}
         self.dropout: float = 0.0
         self.generator: torch.Generator | None = None
 
@@ -36,6 +37,10 @@ class Bank(nn.Module):
         """Adapter that owns each module, in the order of the module numbers."""
         return tuple(self.forms)
 
+    def number(self, name: str) -> int | None:
+        """Number of one adapter's module; None where it has none here."""
+        return self._numbers.get(name)
+
     def put(self, name: str, form: Form, params: Mapping[str, Tensor]) -> None:
         """Add the module of one adapter, or exchange it."""
         self.forms[name] = form
@@ -43,13 +48,13 @@ class Bank(nn.Module):
         self.parts[_key(name)] = part
         # Looked up in every forward pass, where walking through a ParameterDict would cost as much as a small module.
         self._params[name] = dict(part.items())
-        self._by_form = None
+        self._forget()
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """As `nn.Module` moves and casts; between kinds of devices its parameters are other objects afterwards."""
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self._params = {name: dict(self.part(name).items()) for name in self.forms}
-        self._by_form = None
+        self._forget()
         return self
 
     def drop(self, name: str) -> None:
@@ -57,7 +62,7 @@ class Bank(nn.Module):
         if self.forms.pop(name, None) is not None:
             del self.parts[_key(name)]
             del self._params[name]
-            self._by_form = None
+            self._forget()
 
     def part(self, name: str) -> nn.ParameterDict:
         """What holds the parameters of one adapter's module."""
@@ -104,15 +109,18 @@ class Bank(nn.Module):
         kept = torch.rand(number, generator=self.generator) >= self.dropout
         return kept / (1.0 - self.dropout)
 
+    def _forget(self) -> None:
+        self._by_form = None
+        self._numbers = {name: at for at, name in enumerate(self.forms)}
+
     def _stacked(self) -> list[Stack]:
         """A stack for each form, in the order in which the forms came."""
         if self._by_form is None:
-            number = {name: at for at, name in enumerate(self.forms)}
             by_form: dict[Form, list[str]] = {}
             for name, form in self.forms.items():
                 by_form.setdefault(form, []).append(name)
             self._by_form = [
-                Stack(form, [number[name] for name in names], [dict(self.part(name).items()) for name in names])
+                Stack(form, [self._numbers[name] for name in names], [dict(self.part(name).items()) for name in names])
                 for form, names in by_form.items()
             ]
         return self._by_form

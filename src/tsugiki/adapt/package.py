@@ -14,11 +14,12 @@ from safetensors.torch import save
 from torch import Tensor
 
 from tsugiki.adapt.adapted import Graft
+from tsugiki.adapt.groups import Group
 from tsugiki.adapt.package_checks import check_contents, check_names, form_of
 from tsugiki.adapt.tensors import part, read_tensors, tensor_digest
 from tsugiki.drafts import write_folder
 from tsugiki.errors import MissingError, PackageError, place_of
-from tsugiki.manifest import Manifest
+from tsugiki.manifest import Manifest, ModuleFacts
 
 FILES = MANIFEST, TENSORS, CARD = "adapter.json", "adapter.safetensors", "README.md"
 # Of a set of adapters, which is another thing than one.
@@ -31,8 +32,8 @@ class Package:
 
     Args:
         manifest: what it says of itself.
-        tensors: by name: `modules.LAYER.SITE.PARAMETER`, `reader.*`, `head.weight` (C, F), `head.bias` (C,),
-            `lexicon.*` and `statistics.*`.
+        tensors: by name: `modules.LAYER.SITE.PARAMETER`, `groups.NUMBER.LAYER.SITE.PARAMETER`, `gates.*`, `reader.*`,
+            `head.weight` (C, F), `head.bias` (C,), `lexicon.*` and `statistics.*`.
         digest: of the manifest, which names the digest of every tensor.
     """
 
@@ -42,8 +43,14 @@ class Package:
 
     @property
     def grafts(self) -> list[Graft]:
-        """The modules, as `AdaptedModel.attach` takes them."""
-        return [Graft(m.layer, m.site, form_of(m)) for m in self.manifest.placement.modules]
+        """The modules that always act, as `AdaptedModel.attach` takes them."""
+        return list(map(_graft, self.manifest.placement.modules))
+
+    @property
+    def groups(self) -> list[Group]:
+        """Modules that act on some inputs only."""
+        routing = self.manifest.routing
+        return [] if routing is None else [Group(g.domain, tuple(map(_graft, g.modules))) for g in routing.groups]
 
     def part(self, name: str) -> dict[str, Tensor]:
         """The tensors of one part (`modules`, `reader`, `head`, ...), named without it."""
@@ -113,6 +120,10 @@ def load_package(folder: Path) -> Package:
             raise PackageError("package.digest", path=folder / TENSORS, tensor=name)
     check_contents(manifest, tensors)
     return Package(manifest, tensors, digest)
+
+
+def _graft(module: ModuleFacts) -> Graft:
+    return Graft(module.layer, module.site, form_of(module))
 
 
 def _manifest(content: bytes, path: Path) -> Manifest:

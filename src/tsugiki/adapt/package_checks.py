@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from tsugiki.adapt.adapted import Graft
 from tsugiki.adapt.form import FORMS, Form
+from tsugiki.adapt.gates import gate_shapes
 from tsugiki.adapt.reader import READERS
 from tsugiki.base.model import Base
 from tsugiki.errors import BaseModelError, ConfigError, PackageError
@@ -70,22 +72,46 @@ def check_base(package: "Package", base: Base) -> None:
         raise PackageError(
             "package.other_tokenizer", found=base.tokenizer_digest, allowed=facts.tokenizer_digest, **names
         )
-    for graft in package.grafts:
-        where = f"{graft.layer}.{graft.site}"
+    widths: dict[str, int] = {}
+    for start, module in _modules(manifest):
+        where, form = f"{module.layer}.{module.site}", form_of(module)
         try:
-            site = base.anatomy.site(graft.layer, graft.site)
+            site = base.anatomy.site(module.layer, module.site)
         except BaseModelError:
             raise PackageError("package.no_site", site=f"layers.{where}", **names) from None
-        for name, shape in graft.form.shapes(site.in_width, site.out_width).items():
-            _check_shape(f"modules.{where}.{name}", package.tensors[f"modules.{where}.{name}"], shape)
+        for name, shape in form.shapes(site.in_width, site.out_width).items():
+            _check_shape(f"{start}.{where}.{name}", package.tensors[f"{start}.{where}.{name}"], shape)
+        widths[where] = site.in_width
+    for name, shape in _gates(manifest, widths).items():
+        _check_shape(f"gates.{name}", package.tensors[f"gates.{name}"], shape)
+
+
+def _modules(manifest: Manifest) -> Iterator[tuple[str, ModuleFacts]]:
+    """Every module, also those of groups, with the start of its tensors' names."""
+    for module in manifest.placement.modules:
+        yield "modules", module
+    for number, group in enumerate(manifest.routing.groups if manifest.routing else ()):
+        for module in group.modules:
+            yield f"groups.{number}", module
+
+
+def _gates(manifest: Manifest, widths: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
+    """Shapes of gates, whose sites have these I; 0 where that cannot be known without a base."""
+    routing = manifest.routing
+    if routing is None:
+        return {}
+    modules = [module for group in routing.groups for module in group.modules]
+    sites = {f"{m.layer}.{m.site}": widths.get(f"{m.layer}.{m.site}", 0) for m in modules}
+    return gate_shapes(routing.route_by, len(routing.domains), len(routing.groups), manifest.base.width, sites)
 
 
 def _check_placement(manifest: Manifest) -> None:
     name, placement = manifest.name, manifest.placement
-    twice = [where for where, n in Counter((m.layer, m.site) for m in placement.modules).items() if n > 1]
+    of_each = Counter((start, module.layer, module.site) for start, module in _modules(manifest))
+    twice = [where for (_, *where), n in of_each.items() if n > 1]
     if twice:
         raise PackageError("package.twice", package=name, site="layers.{}.{}".format(*twice[0]))
-    for module in placement.modules:
+    for _, module in _modules(manifest):
         if not placement.boundary <= module.layer < placement.exit:
             allowed = f"{placement.boundary}..{placement.exit - 1}"
             raise PackageError("package.module_outside", package=name, found=module.layer, allowed=allowed)
@@ -100,9 +126,11 @@ def _check_placement(manifest: Manifest) -> None:
 def _shapes(manifest: Manifest) -> dict[str, tuple[int, ...] | None]:
     """Every tensor that must be there, with its shape where that can be known without a base."""
     shapes: dict[str, tuple[int, ...] | None] = {}
-    for module in manifest.placement.modules:
+    for start, module in _modules(manifest):
         for name in form_of(module).shapes(1, 1):
-            shapes[f"modules.{module.layer}.{module.site}.{name}"] = None
+            shapes[f"{start}.{module.layer}.{module.site}.{name}"] = None
+    for name, shape in _gates(manifest, {}).items():
+        shapes[f"gates.{name}"] = None if 0 in shape else shape
     head = manifest.head
     if head.states:
         try:
@@ -146,6 +174,11 @@ def form_of(module: ModuleFacts) -> Form:
     except ConfigError as error:
         where = f"layers.{module.layer}.{module.site}"
         raise PackageError("package.kind", where=where, reason=error) from None
+
+
+def facts_of(graft: Graft) -> ModuleFacts:
+    """A module as a manifest names it."""
+    return ModuleFacts(layer=graft.layer, site=graft.site, form=graft.form.model_dump(mode="json"))
 
 
 def _starting(tensors: Mapping[str, Tensor], start: str) -> set[str]:

@@ -107,6 +107,18 @@ class Routing:
         order = number.argsort(stable=True)
         return Routing(rows[order], number[order], weights[order], self.num_rows, len(modules))
 
+    def renumbered(self, numbers: Sequence[int | None], num_modules: int) -> "Routing":
+        """The same pairs among more modules.
+
+        Args:
+            numbers: that each module has there, ascending, (E,); None for one that is not there.
+            num_modules: how many there are.
+        """
+        new = torch.tensor([-1 if number is None else number for number in numbers], device=self.modules.device)
+        number = new[self.modules]
+        kept = slice(None) if None not in numbers else number >= 0
+        return Routing(self.rows[kept], number[kept], self.weights[kept], self.num_rows, num_modules)
+
     def weighted(self, weights: Tensor) -> "Routing":
         """The same pairs with other weights, (N,)."""
         return replace(self, weights=weights)

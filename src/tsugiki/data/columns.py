@@ -77,6 +77,16 @@ def label_column(table: Table, named: str | None) -> int:
     return _pick(table, named, LABEL_NAMES, "--label", "rows.no_label")
 
 
+def domains_of(table: Table, named: str) -> list[str]:
+    """The domain of each row, empty for a missing one.
+
+    Raises:
+        RowsError: as for `texts_of`.
+    """
+    (at,) = _fits(table, named, (), "--domains")
+    return [cell.strip() for cell in _strings(table, at)]
+
+
 def labels_if_any(table: Table, named: str | None) -> tuple[list[str], bool] | None:
     """The same where exactly one column fits and holds nothing but texts and numbers, else None.
 

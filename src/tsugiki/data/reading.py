@@ -22,6 +22,7 @@ class Reading(Spec):
         text: columns of the texts, joined in this order; a text is split at its commas, empty finds the one by name.
         pair: column of the second texts, where rows are pairs of texts; None: none, unless two columns are named so.
         label: column of the labels; None finds it by name.
+        domains: column that says from which domain a row is, where domains are to have modules of their own.
         task: what labels are, such as `classify`, `tag` (any number in a row) or `grade` (ordered); None finds out
             whether cells hold several.
         grades: labels in their order, lowest first; empty takes that of the numbers that they are.
@@ -32,6 +33,7 @@ class Reading(Spec):
     text: Annotated[tuple[str, ...], BeforeValidator(_split)] = ()
     pair: str | None = None
     label: str | None = None
+    domains: str | None = None
     task: str | None = None
     grades: Annotated[tuple[str, ...], BeforeValidator(_split)] = ()
     sheet: str | None = None
@@ -49,5 +51,7 @@ class Reading(Spec):
     def fitting(self, columns: Collection[str]) -> "Reading":
         """The same for a table that may lack the columns: those that are not there are found by name."""
         text = self.text if {*self.text} <= {*columns} or ",".join(self.text) in columns else ()
-        there = {name: found if (found := getattr(self, name)) in columns else None for name in ("pair", "label")}
+        there = {
+            name: found if (found := getattr(self, name)) in columns else None for name in ("pair", "label", "domains")
+        }
         return self.model_copy(update={"text": text, **there})

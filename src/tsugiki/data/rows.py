@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tsugiki import i18n, spec
-from tsugiki.data.columns import labels_if_any, labels_of, texts_of
+from tsugiki.data.columns import domains_of, labels_if_any, labels_of, texts_of
 from tsugiki.data.labels import holds_several, join, split
 from tsugiki.data.reading import Reading
 from tsugiki.data.sources import parts_of, table_of
@@ -25,11 +25,13 @@ class Rows:
         texts: one text per row.
         labels: one label per row; None where the source has none.
         several: whether a label is any number of them, joined as `data.labels` does.
+        domains: one per row, empty where it is not known; None where nobody asked for them.
     """
 
     texts: tuple[str, ...]
     labels: tuple[str, ...] | None = None
     several: bool = False
+    domains: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -38,7 +40,8 @@ class Rows:
         """The rows at `indices` (0-based), in that order."""
         chosen = list(indices)
         labels = None if self.labels is None else tuple(self.labels[i] for i in chosen)
-        return Rows(tuple(self.texts[i] for i in chosen), labels, self.several)
+        domains = None if self.domains is None else tuple(self.domains[i] for i in chosen)
+        return Rows(tuple(self.texts[i] for i in chosen), labels, self.several, domains)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -62,8 +65,9 @@ class Rows:
         return tuple(min(labels, key=lambda label: (counts[label], label), default="") for labels in self.labels_by_row)
 
     def digest(self) -> str:
-        """sha256 over texts and labels in their order, as hexadecimal."""
-        return spec.digest({"labels": self.labels, "texts": self.texts})
+        """sha256 over texts, labels and domains in their order, as hexadecimal."""
+        domains = {} if self.domains is None else {"domains": self.domains}
+        return spec.digest({"labels": self.labels, "texts": self.texts, **domains})
 
 
 @dataclass(frozen=True)
@@ -128,14 +132,15 @@ def unlabelled(table: Table, reading: Reading) -> Rows:
     if not table.lines:
         return Rows(())
     texts = tuple(texts_of(table, reading))
+    domains = None if reading.domains is None else tuple(domains_of(table, reading.domains))
     found = labels_if_any(table, reading.label)
     if found is None:
-        return Rows(texts)
+        return Rows(texts, domains=domains)
     labels, lists = found
     if reading.task == _SEVERAL or (reading.task is None and lists):
-        return Rows(texts, tuple(join(split(label)) for label in labels), several=True)
+        return Rows(texts, tuple(join(split(label)) for label in labels), several=True, domains=domains)
     stripped = tuple(label.strip() for label in labels)
-    return Rows(texts, stripped if all(stripped) and not lists else None)
+    return Rows(texts, stripped if all(stripped) and not lists else None, domains=domains)
 
 
 def labelled(tables: Mapping[str, Table], reading: Reading) -> dict[str, tuple[Rows, list[int]]]:
@@ -158,6 +163,7 @@ class _Found:
         texts: of each row, none is blank.
         labels: of each row, blank for a missing one.
         lists: whether the table has lists of labels.
+        domains: of each row; None where nobody asked for them.
     """
 
     table: Table
@@ -165,6 +171,7 @@ class _Found:
     texts: tuple[str, ...]
     labels: tuple[str, ...]
     lists: bool
+    domains: tuple[str, ...] | None = None
 
     @property
     def reads_like_several(self) -> bool:
@@ -178,12 +185,12 @@ class _Found:
         if several:
             if blank:
                 i18n.notify("rows.no_tags", path=name, count=len(blank), lines=shown(blank))
-            return Rows(self.texts, tuple(join(split(label)) for label in self.labels), several=True)
+            return Rows(self.texts, tuple(join(split(label)) for label in self.labels), True, self.domains)
         if self.lists:
             raise RowsError("rows.lists", path=name)
         if blank:
             raise RowsError("rows.missing_labels", path=name, count=len(blank), lines=shown(blank))
-        return Rows(self.texts, self.labels)
+        return Rows(self.texts, self.labels, domains=self.domains)
 
 
 def _found(table: Table, reading: Reading) -> _Found:
@@ -198,7 +205,9 @@ def _found(table: Table, reading: Reading) -> _Found:
         blank = [line for line, value in zip(table.lines, texts, strict=True) if not value.strip()]
         i18n.warn("rows.dropped_blank", path=table.name, count=len(blank), lines=shown(blank))
     _tell_blanks(table.name, [labels[i] for i in kept])
-    return _Found(table, kept, tuple(texts[i] for i in kept), tuple(labels[i].strip() for i in kept), lists)
+    cells = None if reading.domains is None else domains_of(table, reading.domains)
+    domains = None if cells is None else tuple(cells[i] for i in kept)
+    return _Found(table, kept, tuple(texts[i] for i in kept), tuple(labels[i].strip() for i in kept), lists, domains)
 
 
 def _tell_blanks(name: str, labels: Sequence[str]) -> None:

@@ -35,6 +35,7 @@ class Plan:
         params: tensors to start from, named as in a package; empty for fresh modules.
         abreast: whether it is trained beside the others of its kind, of which the best goes on.
         control: whether it is there for the choice to be measured against.
+        grouped: whether groups of modules, of which gates choose, stand beside those of the plan.
     """
 
     variant: str
@@ -45,6 +46,7 @@ class Plan:
     params: Mapping[str, Tensor] = field(default_factory=dict)
     abreast: bool = False
     control: bool = False
+    grouped: bool = False
 
     def facts(self) -> dict[str, Any]:
         """As plain data, without tensors."""

@@ -9,8 +9,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tsugiki.adapt.adapted import AdaptedModel
+from tsugiki.adapt.gates import Gates
+from tsugiki.adapt.groups import Groups
 from tsugiki.adapt.package import Package, load_package, save_package
 from tsugiki.adapt.package_checks import check_base
+from tsugiki.adapt.router import ROUTERS
 from tsugiki.base.model import Base, load_base
 from tsugiki.base.precision import Precision
 from tsugiki.base.suffix import run_states
@@ -18,7 +21,7 @@ from tsugiki.base.tokens import encode, pad
 from tsugiki.data.batches import length_batches
 from tsugiki.data.reading import Reading
 from tsugiki.data.texts import PAIR, pair
-from tsugiki.errors import PackageError
+from tsugiki.errors import PackageError, RoutingError
 from tsugiki.i18n import warn
 from tsugiki.manifest import Manifest
 from tsugiki.report.card import card
@@ -50,6 +53,7 @@ class Adapter:
             check_base(package, base)
             self._adapted = AdaptedModel(base.model, base.anatomy)
             self._adapted.attach(_NAME, package.grafts, package.part("modules"))
+        self._groups = None if self._adapted is None else _groups(package, self._adapted)
 
     @classmethod
     def load(cls, folder: str | Path, base: Base | str | None = None, precision: Precision = "auto") -> "Adapter":
@@ -96,33 +100,42 @@ class Adapter:
     @property
     def num_trainable(self) -> int:
         """Number of trained parameters in use; those of the lexicon count too."""
-        parts = ("modules.", "reader.", "head.", "lexicon.weight", "lexicon.bias")
+        parts = ("modules.", "groups.", "gates.", "reader.", "head.", "lexicon.weight", "lexicon.bias")
         return sum(t.numel() for n, t in self.package.tensors.items() if n.startswith(parts))
 
     def predict(
-        self, texts: str | Iterable[str | tuple[str, str]], target_precision: float | None = None
+        self,
+        texts: str | Iterable[str | tuple[str, str]],
+        target_precision: float | None = None,
+        domains: Sequence[str | None] | None = None,
     ) -> list[Prediction]:
         """Answer for each text.
 
         Args:
             texts: one, or a list, an array or a column of them; of pairs of texts, where it was trained on pairs.
             target_precision: that answers shall have which need no review (0..1); None takes the one of training.
+            domains: of each text, None where it is not known, so that the modules of this domain act; None lets the
+                adapter find out. One that has no modules of its own is answered without those of any.
+
+        Raises:
+            RoutingError: the adapter has no modules of domains, or there are more or fewer domains than texts.
         """
         asked = [texts] if isinstance(texts, str) else [t if isinstance(t, str) else pair(*t) for t in texts]
         if not asked:
             return []
-        return self._answering.predictions(torch.from_numpy(self.scores(asked)), target_precision)
+        return self._answering.predictions(torch.from_numpy(self.scores(asked, domains)), target_precision)
 
     @property
     def reads_pairs(self) -> bool:
         """Whether it was trained on pairs of texts."""
         return bool(self.manifest.task.get("pairs"))
 
-    def scores(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def scores(self, texts: Sequence[str], domains: Sequence[str | None] | None = None) -> NDArray[np.float32]:
         """Calibrated logits, (N, C), in the order of `labels`; the task makes answers and probabilities of them."""
+        places = None if domains is None else self._places(domains, len(texts))
         if single := sum(PAIR not in text for text in texts) if self.reads_pairs else 0:
             warn("predict.not_pairs", count=single)
-        return self._answering.joined(self._state_scores(texts), texts).numpy()
+        return self._answering.joined(self._state_scores(texts, places), texts).numpy()
 
     def save(self, folder: str | Path) -> None:
         """Write the package to a folder, after which an adapter is called that has no name yet."""
@@ -139,24 +152,50 @@ class Adapter:
         if self._adapted is not None:
             self._adapted.detach()
 
+    def _places(self, domains: Sequence[str | None], rows: int) -> Tensor:
+        """Numbers of domains, -1 for one without modules of its own, (N,)."""
+        routing = self.manifest.routing
+        if routing is None or not routing.domains:
+            raise RoutingError("routing.no_domains", name=self.manifest.name)
+        if len(domains) != rows:
+            raise RoutingError("routing.rows", found=len(domains), allowed=rows)
+        number = {domain: at for at, domain in enumerate(routing.domains)}
+        return torch.tensor([number.get(domain or "", -1) for domain in domains], dtype=torch.int64)
+
     @torch.inference_mode()
-    def _state_scores(self, texts: Sequence[str]) -> Tensor | None:
+    def _state_scores(self, texts: Sequence[str], domains: Tensor | None) -> Tensor | None:
         if self.base is None:
             return None
         ids = encode(self.base, texts, self._answering.max_length)
         out = torch.zeros(len(texts), len(self.labels))
         budget = self.base.batch_tokens
         for rows in length_batches([len(row) for row in ids], budget, budget):
-            out[rows] = self._logits([ids[i] for i in rows]).float().cpu()
+            own = None if domains is None else domains[rows].to(self.base.device)
+            out[rows] = self._logits([ids[i] for i in rows], own).float().cpu()
         return out
 
-    def _logits(self, ids: list[list[int]]) -> Tensor:
+    def _logits(self, ids: list[list[int]], domains: Tensor | None) -> Tensor:
         assert self.base is not None and self._adapted is not None
         batch, mask = pad(ids)
         batch, mask = batch.to(self.base.device), mask.to(self.base.device)
         states = self.manifest.head.states
+        if self._groups is not None:
+            found, _ = self._groups.run(batch, mask, states, domains)
+            return self._answering.of_states(torch.stack([found[s] for s in states]), mask)
         # Nothing to mask where nothing is padded, which spares a single answer the mask.
         seen = mask if not bool(mask.all()) else None
         with self._adapted.using(_NAME):
             found = run_states(self.base.model, self.base.anatomy, batch, seen, states)
         return self._answering.of_states(torch.stack([found[s] for s in states]), mask)
+
+
+def _groups(package: Package, adapted: AdaptedModel) -> Groups | None:
+    """The groups of a package on its base; None where it has none."""
+    routing = package.manifest.routing
+    if routing is None:
+        return None
+    device = next(adapted.model.parameters()).device
+    gates = Gates(len(routing.domains), package.part("gates")).requires_grad_(False).to(device)
+    boundary = package.manifest.placement.boundary
+    rule = ROUTERS.parse(routing.router)
+    return Groups(adapted, _NAME, package.groups, gates, rule, boundary, package.part("groups"))

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from tsugiki.manifest import Forecast, HeadFacts, Placement
+from tsugiki.manifest import Forecast, HeadFacts, Placement, RoutingFacts
 from tsugiki.train.head import LinearHead
 
 
@@ -28,6 +28,7 @@ class Candidate:
         logits: of the validation rows, (M, C).
         forecasts: costs of a placement that was chosen, foretold and measured, by name.
         start: what modules and readers start from, where this is the fitted head.
+        routing: of groups of modules, where it has some.
         gap: score on training rows less that on validation (0..1), where this is the fitted head.
     """
 
@@ -44,6 +45,7 @@ class Candidate:
     logits: Tensor
     forecasts: dict[str, Forecast] = field(default_factory=dict)
     start: LinearHead | None = None
+    routing: RoutingFacts | None = None
     gap: float = 0.0
 
     def facts(self) -> dict[str, Any]:

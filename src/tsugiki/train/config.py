@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field, NonNegativeFloat, NonNegativeInt, Positi
 from tsugiki.base.upkeep import CacheSettings
 from tsugiki.data.reading import Reading
 from tsugiki.errors import ConfigError, MissingError, place_of
+from tsugiki.manifest import RouteBy
 from tsugiki.placement.budget import Budget
 from tsugiki.spec import Spec, parse
 
@@ -49,6 +50,25 @@ class PlacementSettings(Spec):
     sites: tuple[str, ...] = Field(default=("linear",), min_length=1)
     form: dict[str, Any] = Field(default_factory=lambda: {"kind": "low_rank", "rank": 8})
     prior: str | None = None
+
+
+class RoutingSettings(Spec):
+    """Modules that act on some inputs only: those of domains, where rows name one, and those of no domain.
+
+    Args:
+        route_by: of groups that no domain owns: `sequence` decides once for an input, `token` for each of its tokens at
+            each site. Of domains it is always decided once.
+        router: `{kind, ...}`, the rule by which groups act whose gates want them.
+        form: `{kind, ...}` of every module of a group.
+        anonymous: groups that no domain owns.
+        losses: `{kind, ...}` that gates are held to beside the task.
+    """
+
+    route_by: RouteBy = "sequence"
+    router: dict[str, Any] = Field(default_factory=lambda: {"kind": "threshold"})
+    form: dict[str, Any] = Field(default_factory=lambda: {"kind": "low_rank", "rank": 4})
+    anonymous: NonNegativeInt = 0
+    losses: tuple[dict[str, Any], ...] = ({"kind": "sparsity"}, {"kind": "z"}, {"kind": "balance"})
 
 
 class TrainSettings(Spec):
@@ -107,6 +127,7 @@ class Config(Spec):
         usage_terms: what else its user must keep to.
         data: columns and rows.
         placement: where modules stand.
+        routing: which modules act on which inputs.
         budget: what placements that are chosen may cost.
         train: how they are trained.
         cache: what is kept between runs.
@@ -119,6 +140,7 @@ class Config(Spec):
     usage_terms: str | None = None
     data: DataSettings = DataSettings()
     placement: PlacementSettings = PlacementSettings()
+    routing: RoutingSettings = RoutingSettings()
     budget: Budget = Budget()
     train: TrainSettings = TrainSettings()
     cache: CacheSettings = CacheSettings()

@@ -110,6 +110,7 @@ def joined(candidate: Candidate, words: Candidate | None, held: Labelled) -> Can
         num_trainable=candidate.num_trainable + words.num_trainable,
         curve=((spent, score),),
         placement=candidate.placement,
+        routing=candidate.routing,
         head=head,
         tensors=candidate.tensors | words.tensors,
         logits=mix(candidate.logits, words.logits, share),

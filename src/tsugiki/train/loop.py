@@ -33,11 +33,19 @@ _STEPS, _FEWEST, _MOST = 200, 3, 6
 
 @dataclass(frozen=True)
 class Labelled:
-    """Rows with their states, and what is to be answered to each, as targets of the task."""
+    """Rows with their states, and what is to be answered to each.
+
+    Args:
+        rows: with their states (N).
+        targets: of the task.
+        task: whose targets they are.
+        domains: number of each row's domain, -1 where it is not known, (N,); None where there are none.
+    """
 
     rows: CachedRows
     targets: Tensor
     task: Task
+    domains: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -141,6 +149,7 @@ def fit(
                     rate = getattr(settings, setting)
                     raise TrainingError("train.not_a_number", step=at.step, rate=rate, lower=rate / 3, setting=setting)
                 optimiser.step()
+                scion.stepped(lambda tensor: accelerator.reduce(tensor, reduction="mean"))
                 schedule.step()
                 optimiser.zero_grad()
                 at = at.stepped(number + 1)
@@ -207,8 +216,10 @@ def step(
             logits = model(train.rows, rows)
             targets = train.targets[rows].to(logits.device)
             # Processes average their gradients; the mean over the whole batch is wanted.
-            loss = train.task.losses(logits, targets).sum() * (weight * world / len(batch))
-            accelerator.backward(loss)
+            loss = train.task.losses(logits, targets).sum()
+            if (penalty := scion.penalty()) is not None:
+                loss = loss + penalty * len(rows)
+            accelerator.backward(loss * (weight * world / len(batch)))
 
 
 def parts_of(rows: CachedRows, batch: list[int]) -> list[list[int]]:

@@ -37,6 +37,7 @@ class Packer:
         parent: package that it goes on from.
         costs: that plans were foretold, by variant.
         controls: what the choice of a placement was measured against.
+        domains: that have a group of modules each.
     """
 
     config: Config
@@ -49,6 +50,7 @@ class Packer:
     parent: Package | None = None
     costs: Mapping[str, Predicted] = field(default_factory=dict)
     controls: tuple[Control, ...] = ()
+    domains: tuple[str, ...] = ()
 
     def adapter(self, candidate: Candidate, rivals: Sequence[Candidate], seconds: Mapping[str, float]) -> Adapter:
         """A candidate ready to answer; its package can be saved."""
@@ -87,6 +89,7 @@ class Packer:
             placement=candidate.placement,
             head=candidate.head,
             variant=candidate.variant,
+            routing=candidate.routing,
             training=config.model_dump(mode="json", exclude={"base", "name", "cache"}),
             data=DataFacts(
                 rows_digest=self.rows.digest(),

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from tsugiki.placement.costs import Predicted
 from tsugiki.placement.plan import STRATEGIES, Informed, Plan, Strategy, plan_of
 from tsugiki.train.config import Config
 from tsugiki.train.continued import continued
+from tsugiki.train.grouped import require_sound
 from tsugiki.train.prepare import Prepared
 from tsugiki.train.survey import survey
 
@@ -63,6 +64,23 @@ def lineup_of(ready: Prepared, folder: Path) -> Lineup:
         ready: what the run begins with.
         folder: of the run.
     """
+    found = _ungrouped(ready, folder)
+    routing = ready.config.routing
+    if ready.train.domains is None and not routing.anonymous:
+        return found
+    require_sound(routing)
+    if ready.parent is not None or ready.config.budget != Budget():
+        raise ConfigError("train.no_groups_here", what="--from" if ready.parent is not None else "budget")
+    return replace(found, plans=[*found.plans, *_with_groups(found.plans)])
+
+
+def _with_groups(plans: list[Plan]) -> list[Plan]:
+    """The first plan with modules once more, with groups beside them."""
+    first = next((plan for plan in plans if plan.grafts), None)
+    return [] if first is None else [replace(first, variant=f"{first.variant} grouped", abreast=False, grouped=True)]
+
+
+def _ungrouped(ready: Prepared, folder: Path) -> Lineup:
     strategy = strategy_of(ready.config)
     if ready.parent is not None:
         return Lineup(continued(ready.parent, ready.task))

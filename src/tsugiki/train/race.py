@@ -11,6 +11,7 @@ from tsugiki.manifest import Control
 from tsugiki.placement.plan import Plan, head_states
 from tsugiki.train.candidate import Candidate
 from tsugiki.train.choice import best_of
+from tsugiki.train.grouped import Setup
 from tsugiki.train.head import LinearHead
 from tsugiki.train.heads import head_candidate, joined, words_candidate
 from tsugiki.train.heat import Heat
@@ -105,7 +106,8 @@ class Race:
     @cached_property
     def _track(self) -> Track:
         packer = self.packer
-        return Track(packer.base, packer.train, packer.held, packer.config.train, self.folder, packer.costs)
+        groups = Setup(packer.base, packer.config.routing, packer.domains)
+        return Track(packer.base, packer.train, packer.held, packer.config.train, self.folder, packer.costs, groups)
 
     def _start(self, plan: Plan) -> LinearHead | None:
         return next((c.start for c in self.found if c.start is not None and c.head.states == plan.states), None)
@@ -113,9 +115,12 @@ class Race:
     def _is_worth(self, plan: Plan) -> bool:
         """Whether a plan is tried.
 
+        Groups always are, since somebody asked for them: what they add is what is to be known.
         A fresh one where the head fits too closely, a shorter suffix where the longer leads, and nothing that answers
         more slowly than what is good enough.
         """
+        if plan.grouped:
+            return True
         if not plan.warm and self._head.gap < _UNCLEAR:
             return False
         if self._enough is not None:

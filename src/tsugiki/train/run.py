@@ -14,6 +14,7 @@ from tsugiki.tasks.adapter import Adapter
 from tsugiki.train.candidate import Candidate
 from tsugiki.train.choice import best_of
 from tsugiki.train.config import Config
+from tsugiki.train.domains import domains_in, places_of
 from tsugiki.train.folder import run_folder
 from tsugiki.train.loop import Labelled
 from tsugiki.train.pack import Packer
@@ -132,15 +133,20 @@ def _packer(ready: Prepared, lineup: Lineup) -> Packer:
     kept = lineup.plans if config.train.epochs != 1 else []
     wanted = {state for plan in kept for state in _tokens_needed(plan)}
 
+    named = domains_in(ready.train)
+
     def states(rows: Rows) -> Labelled:
-        return Labelled(cache.rows(rows.texts, wanted, top), task.targets(rows.labels or ()), task)
+        targets, domains = task.targets(rows.labels or ()), places_of(rows.domains, named, len(rows))
+        return Labelled(cache.rows(rows.texts, wanted, top), targets, task, domains)
 
     learnt = states(ready.train)
     cut = sum(length == ready.max_length for length in learnt.rows.lengths)
     if cut:
         warn("train.cut", rows=cut, max_length=ready.max_length)
     held = states(ready.held)
-    return Packer(config, base, task, ready.max_length, ready.train, learnt, held, ready.parent, lineup.costs)
+    return Packer(
+        config, base, task, ready.max_length, ready.train, learnt, held, ready.parent, lineup.costs, domains=named
+    )
 
 
 def _tokens_needed(plan: Plan) -> tuple[int, ...]:

@@ -1,11 +1,11 @@
 """What one run trains: modules over a boundary, a reader and a head, fed from the prefix cache."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from tsugiki.adapt.adapted import AdaptedModel, Graft
+from tsugiki.adapt.adapted import AdaptedModel, Asked, Graft
 from tsugiki.adapt.bank import Bank
 from tsugiki.adapt.classifier import Classifier
 from tsugiki.adapt.reader import mean_pool
@@ -67,7 +67,7 @@ class Scion(nn.Module):
         above = [s for s in self.classifier.states if s > self.boundary]
         model = self._adapted.model
         entering = rows.state(self.boundary, indices) if self.boundary else None
-        with self._adapted.using(NAME):
+        with self._adapted.using(self._route(rows, indices, mask)):
             found = run_states(model, self._adapted.anatomy, ids, mask, above, boundary=self.boundary, state=entering)
         # Below the boundary nothing moves, so there the means that the cache keeps are read.
         below = [s for s in self.classifier.states if s <= self.boundary]
@@ -79,6 +79,17 @@ class Scion(nn.Module):
         """The states that are read, of token ids (B, S), without the cache."""
         with self._adapted.using(NAME):
             return run_states(self._adapted.model, self._adapted.anatomy, ids, mask, self.classifier.states)
+
+    def _route(self, rows: CachedRows, indices: Sequence[int], mask: Tensor) -> Asked:  # noqa: ARG002
+        """What acts on some rows."""
+        return NAME
+
+    def penalty(self) -> Tensor | None:
+        """A loss beside that of the task, in the mean over the rows of the last pass, a scalar; None where none is."""
+        return None
+
+    def stepped(self, meet: Callable[[Tensor], Tensor]) -> None:
+        """Called after each step; `meet` takes the mean of a tensor over all processes."""
 
     def _logits(self, features: Tensor) -> Tensor:
         logits: Tensor = self.classifier(features)

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -11,18 +11,20 @@ from torch import Tensor
 
 from tsugiki.adapt.adapted import AdaptedModel
 from tsugiki.adapt.classifier import Classifier
+from tsugiki.adapt.package_checks import facts_of
 from tsugiki.adapt.tensors import part
 from tsugiki.base.model import Base
-from tsugiki.manifest import Forecast, HeadFacts, ModuleFacts, Placement
+from tsugiki.manifest import Forecast, HeadFacts, Placement
 from tsugiki.placement.costs import Predicted
 from tsugiki.placement.plan import Plan
 from tsugiki.train.candidate import Candidate
 from tsugiki.train.checkpoint import Checkpoint, read_kept, write_kept
 from tsugiki.train.clock import answer_ms
 from tsugiki.train.config import TrainSettings
+from tsugiki.train.grouped import GroupedScion, Setup, found_by_gates
 from tsugiki.train.head import LinearHead
 from tsugiki.train.heads import features_of
-from tsugiki.train.loop import Fit, Labelled, batches_of, fit, num_passes, scores
+from tsugiki.train.loop import Fit, Labelled, batches_of, evaluate, fit, num_passes, scores
 from tsugiki.train.scion import NAME, Scion
 
 
@@ -37,6 +39,7 @@ class Track:
         settings: of each run.
         folder: where results and checkpoints are kept until the race is over.
         costs: that plans were foretold, by variant.
+        groups: of plans that have some.
     """
 
     base: Base
@@ -45,6 +48,7 @@ class Track:
     settings: TrainSettings
     folder: Path
     costs: Mapping[str, Predicted] = field(default_factory=dict)
+    groups: Setup | None = None
 
     @property
     def passes(self) -> int:
@@ -66,7 +70,7 @@ class Track:
         if kept is not None and not Fit(**json.loads(kept[0]["fit"])).reached(passes):
             kept = None
         header, tensors = kept or self._train(plan, start, to_beat, Checkpoint(self.folder, name), done, passes)
-        return self._candidate(plan, Fit(**json.loads(header["fit"])), tensors, float(header["answer_ms"]))
+        return self._candidate(plan, header, tensors)
 
     def _train(
         self,
@@ -79,24 +83,37 @@ class Track:
     ) -> tuple[dict[str, str], dict[str, Tensor]]:
         began = time.perf_counter()
         adapted = AdaptedModel(self.base.model, self.base.anatomy)
-        modules = part(plan.params, "modules")
-        scion = Scion(adapted, plan.grafts, self.classifier(plan, start), self.settings.seed, modules)
-        scion = scion.to(self.base.device)
+        scion = self._scion(plan, start, adapted).to(self.base.device)
         try:
             result = fit(scion, self.train, self.held, self.settings, checkpoint, plan.variant, to_beat, began, passes)
+            if isinstance(scion, GroupedScion):
+                scion.settle(self.train.rows)
+                score, loss = evaluate(scion, self.held)
+                result = replace(result, score=score, loss=loss)
             logits = scores(scion, self.held.rows)
             spent_ms = answer_ms(scion, self.train.rows) if plan.grafts else 0.0
             weight, bias = scion.classifier.folded()
             tensors = {f"modules.{k}": v for k, v in adapted.tensors(NAME).items()}
             tensors |= {f"reader.{k}": v for k, v in scion.classifier.reader_params.items()}
             tensors |= {"head.weight": weight, "head.bias": bias, "logits": logits}
+            found: dict[str, float] = {}
+            if isinstance(scion, GroupedScion):
+                tensors |= {f"groups.{k}": v for k, v in scion.grouped.tensors().items()}
+                tensors |= {f"gates.{k}": v for k, v in scion.gates.tensors().items()}
+                found = found_by_gates(scion, self.held, result.score)
         finally:
             adapted.detach()
         content = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        header = {"fit": json.dumps(vars(result)), "answer_ms": str(spent_ms)}
+        header = {"fit": json.dumps(vars(result)), "answer_ms": str(spent_ms), "found": json.dumps(found)}
         if write_kept(done, content, header) and result.is_over:
             checkpoint.remove()
         return header, content
+
+    def _scion(self, plan: Plan, start: LinearHead | None, adapted: AdaptedModel) -> Scion:
+        classifier, seed = self.classifier(plan, start), self.settings.seed
+        if self.groups is None or not plan.grouped:
+            return Scion(adapted, plan.grafts, classifier, seed, part(plan.params, "modules"))
+        return self.groups.scion(adapted, plan.grafts, classifier, self.train, self.held, seed)
 
     def _forecasts(self, plan: Plan, result: Fit, spent_ms: float) -> dict[str, Forecast]:
         cost = self.costs.get(plan.variant)
@@ -124,11 +141,9 @@ class Track:
         params = part(plan.params, "reader") or reader.init(len(plan.states), self.base.width)
         return Classifier(plan.states, reader, params, weight, bias, mean, scale)
 
-    def _candidate(self, plan: Plan, result: Fit, tensors: dict[str, Tensor], spent_ms: float) -> Candidate:
-        logits = tensors.pop("logits")
-        modules = tuple(
-            ModuleFacts(layer=g.layer, site=g.site, form=g.form.model_dump(mode="json")) for g in plan.grafts
-        )
+    def _candidate(self, plan: Plan, header: Mapping[str, str], tensors: dict[str, Tensor]) -> Candidate:
+        result, spent_ms, logits = Fit(**json.loads(header["fit"])), float(header["answer_ms"]), tensors.pop("logits")
+        modules, groups = tuple(map(facts_of, plan.grafts)), self.groups
         exit = max(plan.states)
         boundary = min((g.layer for g in plan.grafts), default=exit)
         return Candidate(
@@ -144,4 +159,5 @@ class Track:
             tensors=tensors,
             logits=logits,
             forecasts=self._forecasts(plan, result, spent_ms),
+            routing=groups.facts(plan.grafts, json.loads(header["found"])) if groups and plan.grouped else None,
         )

@@ -1,0 +1,232 @@
+"""A scion with groups: modules that always act, and modules that act where gates want them."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from tsugiki.adapt.adapted import AdaptedModel, Asked, Graft
+from tsugiki.adapt.classifier import Classifier
+from tsugiki.adapt.form import FORMS
+from tsugiki.adapt.gates import POOLED, Gates, gate_shapes
+from tsugiki.adapt.gating import Decision, Gating
+from tsugiki.adapt.groups import Group, Groups
+from tsugiki.adapt.package_checks import facts_of
+from tsugiki.adapt.router import ROUTERS, Router
+from tsugiki.base.model import Base
+from tsugiki.base.prefix_cache import CachedRows
+from tsugiki.manifest import GroupFacts, RoutingFacts
+from tsugiki.train.config import RoutingSettings
+from tsugiki.train.domains import known_by
+from tsugiki.train.loop import Labelled, scores
+from tsugiki.train.loss import LOSSES, Loss
+from tsugiki.train.scion import NAME, Scion
+
+# Training rows by which gates are moved in the end.
+_SETTLED_ROWS = 512
+
+
+class GroupedScion(Scion):
+    """Everything trainable, with gates.
+
+    While it learns, the domains of the training rows are given; afterwards gates have to find them, or `given` says the
+    domains of the rows that are asked.
+
+    Args:
+        adapted: the base.
+        grafts: modules that always act.
+        classifier: reader and head.
+        seed: of fresh modules.
+        groups: those of domains first.
+        gates: which decide.
+        router: the rule by which they do.
+        losses: that gates are held to.
+        domains: whose modules act on each training row, -1 for none, (N,).
+    """
+
+    coefficients: Tensor
+
+    def __init__(
+        self,
+        adapted: AdaptedModel,
+        grafts: Sequence[Graft],
+        classifier: Classifier,
+        seed: int,
+        groups: Sequence[Group],
+        gates: Gates,
+        router: Router,
+        losses: Sequence[Loss],
+        domains: Tensor,
+    ) -> None:
+        super().__init__(adapted, grafts, classifier, seed)
+        self.grouped = Groups(adapted, NAME, groups, gates, router, self.boundary, seed=seed)
+        self.gates = gates
+        # Kept with the parameters, so that a run that goes on weighs as it did.
+        self.register_buffer("coefficients", torch.tensor([loss.weight for loss in losses]))
+        self._losses, self._domains = tuple(losses), domains
+        self._learns = False
+        self._last: Gating | None = None
+        self._active: list[float] = []
+        self.given: Tensor | None = None
+        self.watched: list[Gating] | None = None
+
+    def set_training(self, dropout: float | None, generator: torch.Generator | None = None) -> None:
+        """As of a scion; while dropout is on, the domains of the training rows are given."""
+        super().set_training(dropout, generator)
+        self._learns = dropout is not None
+
+    def _route(self, rows: CachedRows, indices: Sequence[int], mask: Tensor) -> Asked:
+        domains = self._domains if self._learns else self.given
+        own = None if domains is None else domains[list(indices)].to(mask.device)
+        pooled = rows.pooled[list(indices)][:, self.boundary].to(mask.device)
+        gating = self.grouped.gating(mask, pooled, own)
+        self._last = gating
+        if self.watched is not None:
+            self.watched.append(gating)
+        return gating
+
+    def run(self, ids: Tensor, mask: Tensor) -> dict[int, Tensor]:
+        """As of a scion."""
+        return self.grouped.run(ids, mask, self.classifier.states)[0]
+
+    def penalty(self) -> Tensor | None:
+        """What gates are held to, in the mean over the places of the last pass."""
+        gating, self._last = self._last, None
+        if gating is None or len(self.grouped.names) == self.gates.num_named:
+            return None
+        open_ = [seen for seen in gating.decisions.values() if seen.num_others]
+        self._active += [seen.active() for seen in open_]
+        weighed = zip(self._losses, self.coefficients, strict=True)
+        total = torch.stack([loss.of(seen, weight) for loss, weight in weighed for seen in open_]).sum()
+        # Every parameter takes part in every step, since processes wait for each other's gradients.
+        resting = sum(0.0 * tensor.sum() for tensor in (*self.grouped.tensors().values(), *self.gates.parameters()))
+        return total / len(open_) + resting
+
+    def stepped(self, meet: Callable[[Tensor], Tensor]) -> None:
+        """Weigh the losses for the next step by what acted in this one, in the mean over processes."""
+        if not self._active:
+            return
+        active = float(meet(torch.tensor(self._active, device=self.coefficients.device).mean()))
+        self._active.clear()
+        self.coefficients.copy_(torch.tensor([loss.adapted(active) for loss in self._losses]))
+
+    def settle(self, rows: CachedRows) -> None:
+        """Move gates where losses want them when training is over, by what they say of some training rows."""
+        # Spread over all of them: files are often sorted.
+        seen = self.decided(rows.take(range(0, len(rows), -(-len(rows) // _SETTLED_ROWS))))
+        if seen:
+            told = torch.cat([decision.others.flatten() for decision in seen])
+            self.gates.move(sum(loss.shift(told) for loss in self._losses))
+
+    def decided(self, rows: CachedRows) -> list[Decision]:
+        """What gates decide about groups without a domain on some rows."""
+        self.watched = []
+        scores(self, rows)
+        found, self.watched = self.watched, None
+        return [seen for gating in found for seen in gating.decisions.values() if seen.num_others]
+
+    def groups(
+        self, learning_rate: float, reader_learning_rate: float, head_learning_rate: float, weight_decay: float
+    ) -> list[dict[str, object]]:
+        """As of a scion; gates like readers, without decay: at zero they would not be closed."""
+        found = super().groups(learning_rate, reader_learning_rate, head_learning_rate, weight_decay)
+        gates: list[nn.Parameter] = list(self.gates.parameters())
+        return [*found, {"params": gates, "lr": reader_learning_rate, "weight_decay": 0.0}]
+
+    def close(self) -> None:
+        """As of a scion."""
+        self.grouped.close()
+        super().close()
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How the modules of a plan get groups beside them.
+
+    Args:
+        base: the base.
+        settings: of groups, gates and losses.
+        domains: that have a group each.
+    """
+
+    base: Base
+    settings: RoutingSettings
+    domains: tuple[str, ...]
+
+    def groups(self, grafts: Sequence[Graft]) -> list[Group]:
+        """Those of domains, then those of none, at the sites of modules that always act."""
+        form = FORMS.parse(self.settings.form)
+        own = tuple(Graft(graft.layer, graft.site, form) for graft in grafts)
+        return [Group(domain, own) for domain in (*self.domains, *[None] * self.settings.anonymous)]
+
+    def scion(
+        self,
+        adapted: AdaptedModel,
+        grafts: Sequence[Graft],
+        classifier: Classifier,
+        train: Labelled,
+        held: Labelled,
+        seed: int,
+    ) -> GroupedScion:
+        """What is trained; the gate of domains knows them from the start."""
+        assert train.domains is not None and held.domains is not None
+        number, groups, learnt = len(self.domains), self.groups(grafts), train.domains
+        sites = {f"{g.layer}.{g.site}": self.base.anatomy.site(g.layer, g.site).in_width for g in grafts}
+        shapes = gate_shapes(self.settings.route_by, number, len(groups), self.base.width, sites)
+        gates = Gates.fresh(number, shapes, seed)
+        if number:
+            boundary = min(graft.layer for graft in grafts)
+            pooled, asked = (rows.rows.pooled[:, boundary] for rows in (train, held))
+            known = known_by(pooled, train.domains, asked, held.domains, self.domains)
+            gates.tell({"weight": known.weight, "bias": known.bias})
+            learnt = known.foretold
+        router = ROUTERS.parse(self.settings.router)
+        losses = [LOSSES.parse(loss) for loss in self.settings.losses]
+        return GroupedScion(adapted, grafts, classifier, seed, groups, gates, router, losses, learnt)
+
+    def facts(self, grafts: Sequence[Graft], found: Mapping[str, float]) -> RoutingFacts:
+        """As a manifest keeps it, with how well rows found their groups."""
+        return RoutingFacts(
+            route_by=self.settings.route_by,
+            router=ROUTERS.parse(self.settings.router).model_dump(mode="json"),
+            groups=tuple(
+                GroupFacts(domain=group.domain, modules=tuple(map(facts_of, group.grafts)))
+                for group in self.groups(grafts)
+            ),
+            metrics={name: round(value, 4) for name, value in found.items()},
+        )
+
+
+def require_sound(settings: RoutingSettings) -> None:
+    """See that what settings name is there.
+
+    Raises:
+        ConfigError: there is no such router, form or loss, or not with these fields.
+    """
+    ROUTERS.parse(settings.router)
+    FORMS.parse(settings.form)
+    for loss in settings.losses:
+        LOSSES.parse(loss)
+
+
+def found_by_gates(scion: GroupedScion, held: Labelled, score: float) -> dict[str, float]:
+    """How well held-out rows find their groups, beside what they would score where domains are given."""
+    found, number = {"score": score}, scion.gates.num_named
+    asked = held.task.match(held.task.choose(scores(scion, held.rows)), held.targets)
+    if open_ := scion.decided(held.rows):
+        pairs = [float(seen.others.numel()) for seen in open_]
+        found["active"] = sum(seen.active() * number for seen, number in zip(open_, pairs, strict=True)) / sum(pairs)
+    if number:
+        scion.given = held.domains
+        given = held.task.match(held.task.choose(scores(scion, held.rows)), held.targets)
+        scion.given = None
+        found |= {"named_score": float(given.mean()), "lost": float((given > asked).float().mean())}
+        assert held.domains is not None
+        told = scion.gates.scores(POOLED, held.rows.pooled[:, scion.boundary])[:, :number]
+        best, known = told.max(1), held.domains >= 0
+        right = (best.indices == held.domains)[known & (best.values > 0)]
+        found["named_rightly"] = float(right.float().mean())
+        found["to_no_domain"] = float((best.values <= 0).float().mean())
+    return {name: value for name, value in found.items() if math.isfinite(value)}

@@ -1,0 +1,1 @@
+"""What gates are held to beside the task, one file for each."""
