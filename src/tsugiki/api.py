@@ -10,7 +10,7 @@ from torch import nn
 
 from tsugiki.adapt.adapted import AdaptedModel
 from tsugiki.adapt.package import FILES, Package, load_package
-from tsugiki.adapt.package_checks import check_base
+from tsugiki.adapt.package_checks import check_base, require_ungrouped
 from tsugiki.base.anatomy import find_anatomy
 from tsugiki.base.digest import layer_digests
 from tsugiki.base.model import Base
@@ -47,6 +47,7 @@ def train(
     text: str | Sequence[str] | None = None,
     pair: str | None = None,
     label: str | None = None,
+    domains: str | None = None,
     task: str | None = None,
     sheet: str | None = None,
     encoding: str | None = None,
@@ -66,6 +67,8 @@ def train(
         text: column of the texts, or several that are joined; None finds it by name.
         pair: column of the second texts, where rows are pairs of texts.
         label: column of the labels; None finds it by name.
+        domains: column that says from which domain a row is: each gets modules of its own, which act on the inputs
+            that gates find to be from it. They are raced like everything else. None: no domains.
         task: `classify`, `tag` (any number of labels per row) or `grade` (ordered labels); None finds out whether cells
             hold several.
         sheet: of a workbook; None takes the only one that is not empty.
@@ -80,6 +83,7 @@ def train(
         PackageError: something else is at `out`.
     """
     named: Any = {"text": text, "pair": pair, "label": label, "task": task, "sheet": sheet, "encoding": encoding}
+    named["domains"] = domains
     return train_and_report(rows, base=base, out=out, parent=parent, config=config, settings=settings, **named).adapter
 
 
@@ -92,6 +96,7 @@ def train_and_report(
     text: str | Sequence[str] | None = None,
     pair: str | None = None,
     label: str | None = None,
+    domains: str | None = None,
     task: str | None = None,
     sheet: str | None = None,
     encoding: str | None = None,
@@ -102,6 +107,7 @@ def train_and_report(
     if out is not None:
         require_free(Path(out), FILES)
     named: Any = {"text": text, "pair": pair, "label": label, "task": task, "sheet": sheet, "encoding": encoding}
+    named["domains"] = domains
     package = None if parent is None else load_package(Path(parent))
     chosen = configure(base=base, parent=package, config=config, settings=settings, **named)
     if out is not None and chosen.name is None:
@@ -472,6 +478,7 @@ def attach(model: nn.Module | AdaptedModel, *folders: str | Path) -> AdaptedMode
     for package, folder in zip(packages, folders, strict=True):
         if not package.manifest.placement.modules:
             raise PackageError("cli.nothing_to_attach", package=package.manifest.name, folder=folder)
+        require_ungrouped(package, "attach")
         check_base(package, _described(adapted, digests, package))
     for package in packages:
         adapted.attach(package.manifest.name, package.grafts, package.part("modules"))
@@ -485,6 +492,7 @@ def configure(
     text: str | Sequence[str] | None = None,
     pair: str | None = None,
     label: str | None = None,
+    domains: str | None = None,
     task: str | None = None,
     sheet: str | None = None,
     encoding: str | None = None,
@@ -493,6 +501,7 @@ def configure(
 ) -> Config:
     """The settings of a run: those of its parent, a file over them, single settings, and what was named over all."""
     columns = {"text": text, "pair": pair, "label": label, "task": task, "sheet": sheet, "encoding": encoding}
+    columns["domains"] = domains
     named = {"base": base, **{f"data.{name}": value for name, value in columns.items()}}
     # As TOML strings, since a column may be called 2024.
     plain = {k: str(v) if isinstance(v, str | Path) else list(v) for k, v in named.items() if v is not None}

@@ -91,9 +91,11 @@ def export(package: "Package", format: Export, out: Path, base: str | None = Non
         MissingError: the base, or what writes the format, is not there.
         SpaceError: the disk is full.
     """
+    from tsugiki.adapt.package_checks import require_ungrouped
     from tsugiki.drafts import drafted
     from tsugiki.report.card import export_card
 
+    require_ungrouped(package, f"export --format {format.kind}")
     format.check(package)
     with drafted(out, _replaceable(out)) as draft:
         runners = format.write(package, format.open_base(package, base or package.manifest.base.name), draft)

@@ -11,6 +11,7 @@ from tsugiki.adapt.adapted import Graft
 from tsugiki.adapt.form import FORMS, Form
 from tsugiki.adapt.gates import gate_shapes
 from tsugiki.adapt.reader import READERS
+from tsugiki.adapt.router import ROUTERS
 from tsugiki.base.model import Base
 from tsugiki.errors import BaseModelError, ConfigError, PackageError
 from tsugiki.manifest import Manifest, ModuleFacts
@@ -86,6 +87,16 @@ def check_base(package: "Package", base: Base) -> None:
         _check_shape(f"gates.{name}", package.tensors[f"gates.{name}"], shape)
 
 
+def require_ungrouped(package: "Package", use: str) -> None:
+    """Refuse a package with groups of modules where only modules that always act can be had.
+
+    Raises:
+        PackageError: it has some.
+    """
+    if package.manifest.routing is not None:
+        raise PackageError("package.grouped", package=package.manifest.name, use=use)
+
+
 def _modules(manifest: Manifest) -> Iterator[tuple[str, ModuleFacts]]:
     """Every module, also those of groups, with the start of its tensors' names."""
     for module in manifest.placement.modules:
@@ -115,6 +126,14 @@ def _check_placement(manifest: Manifest) -> None:
         if not placement.boundary <= module.layer < placement.exit:
             allowed = f"{placement.boundary}..{placement.exit - 1}"
             raise PackageError("package.module_outside", package=name, found=module.layer, allowed=allowed)
+    if manifest.routing is not None:
+        named = [group.domain is not None for group in manifest.routing.groups]
+        if named != sorted(named, reverse=True):
+            raise PackageError("package.groups", package=name)
+        try:
+            ROUTERS.parse(manifest.routing.router)
+        except ConfigError as error:
+            raise PackageError("package.kind", where="routing.router", reason=error) from None
     for state in manifest.head.states:
         if not 0 <= state <= placement.exit:
             raise PackageError("package.state_outside", package=name, found=state, allowed=f"0..{placement.exit}")

@@ -16,6 +16,7 @@ TextOption: TypeAlias = Annotated[str | None, typer.Option("--text", metavar="CO
 PairOption: TypeAlias = Annotated[str | None, typer.Option("--pair", metavar="COLUMN")]
 TaskOption: TypeAlias = Annotated[str | None, typer.Option("--task", metavar="TASK")]
 LabelOption: TypeAlias = Annotated[str | None, typer.Option("--label", metavar="COLUMN")]
+DomainsOption: TypeAlias = Annotated[str | None, typer.Option("--domains", metavar="COLUMN")]
 SheetOption: TypeAlias = Annotated[str | None, typer.Option("--sheet", metavar="SHEET")]
 EncodingOption: TypeAlias = Annotated[str | None, typer.Option("--encoding", metavar="ENCODING")]
 ForceOption: TypeAlias = Annotated[bool, typer.Option("--force")]

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from tsugiki.adapt.package import FILES, SET, Package, load_package
+from tsugiki.adapt.package_checks import require_ungrouped
 from tsugiki.adapt.router import ROUTERS
 from tsugiki.composition import Composition, Member
 from tsugiki.drafts import write_folder
@@ -135,6 +136,8 @@ def _check(packages: Sequence[Package], names: Sequence[str]) -> None:
     for at, name in enumerate(names):
         if name in names[:at]:
             raise PackageError("compose.name_twice", name=name)
+    for package in packages:
+        require_ungrouped(package, "compose")
     first = packages[0].manifest
     for package in packages[1:]:
         own, other = first.base, package.manifest.base

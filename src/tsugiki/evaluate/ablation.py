@@ -12,6 +12,7 @@ from torch import Tensor
 
 from tsugiki.ablation import Ablation, Kind, Part
 from tsugiki.adapt.adapted import AdaptedModel, Graft
+from tsugiki.adapt.package_checks import require_ungrouped
 from tsugiki.base.prefix_cache import CachedRows, PrefixCache
 from tsugiki.base.upkeep import CacheSettings
 from tsugiki.data.rows import Rows
@@ -44,6 +45,7 @@ def ablate(adapter: Adapter, rows: Rows, cache: CacheSettings | None = None) -> 
         PackageError: the adapter has no module.
         RowsError: there is no labelled row whose label it knows.
     """
+    require_ungrouped(adapter.package, "ablate")
     if not adapter.package.grafts:
         raise PackageError("ablation.no_modules", package=adapter.manifest.name, variant=adapter.manifest.variant)
     if rows.labels is None or not adapter.task.known(adapter.task.targets(rows.labels)).any():

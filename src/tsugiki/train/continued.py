@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from tsugiki.adapt.package import Package
+from tsugiki.adapt.package_checks import require_ungrouped
 from tsugiki.adapt.reader import READERS
 from tsugiki.data.rows import Rows
 from tsugiki.errors import ConfigError, PackageError
@@ -53,6 +54,7 @@ def continued(parent: Package, task: Task) -> list[Plan]:
 
     A new label starts with no weight and the mean bias.
     """
+    require_ungrouped(parent, "train --from")
     head = parent.manifest.head
     reader = READERS.parse(head.reader)
     if not parent.grafts and not parent.part("reader"):

@@ -110,6 +110,9 @@ def train_lineup(ready: Prepared, lineup: Lineup, folder: Path) -> Trained:
     for candidate in race.run():
         candidates.append(candidate)
         notify("train.candidate", variant=candidate.variant, score=100 * candidate.score, seconds=candidate.train_s)
+        if candidate.routing is not None and candidate.routing.domains:
+            shares = {name: 100 * value for name, value in candidate.routing.metrics.items()}
+            notify("train.domains", **shares, domains=len(candidate.routing.domains))
         if candidate.score >= _ENOUGH:
             break
     packer = replace(packer, controls=race.controls)

@@ -1,7 +1,8 @@
 """`tsugiki predict`: answer for one text, the rows of a file, or the lines of standard input as they come."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -12,7 +13,7 @@ from tsugiki.cli.options import AdapterArgument, BaseOption, EncodingOption, Pre
 from tsugiki.data.reading import Reading
 from tsugiki.data.texts import PAIR
 from tsugiki.data.texts import pair as paired
-from tsugiki.errors import ConfigError, RowsError
+from tsugiki.errors import ConfigError, RoutingError, RowsError
 from tsugiki.i18n import text as say
 from tsugiki.progress import progress
 
@@ -21,11 +22,13 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from tsugiki.composed.adapters import Composed
+    from tsugiki.data.rows import Rows
     from tsugiki.data.table import Table
     from tsugiki.tasks.adapter import Adapter
     from tsugiki.tasks.answering import Prediction
 
     Answers: TypeAlias = Adapter | Composed
+    Domains: TypeAlias = Sequence[str | None] | None
 
 EXAMPLE = 'tsugiki predict tickets-adapter --text "Oil drips from cylinder 3"'
 _CHUNK = 256
@@ -41,11 +44,12 @@ def run(
     sheet: SheetOption = None,
     encoding: EncodingOption = None,
     target_precision: PrecisionOption = None,
+    domains: Annotated[str | None, typer.Option("--domains", metavar="DOMAIN")] = None,
     base: BaseOption = None,
 ) -> Iterator[Answer]:
     """Answer as the texts come, or write a file with all columns and the answers beside them.
 
-    `--text` and `--pair` name columns where there is a file.
+    `--text`, `--pair` and `--domains` name columns where there is a file.
 
     Raises:
         ConfigError: there is nothing to answer, no file to put beside, or lines that cannot be pairs.
@@ -61,42 +65,83 @@ def run(
 
     if out is not None:
         format_of(out, Path(str(file)))
-    adapter = load_either(folder, base)
+    asked = _Asked(load_either(folder, base), target_precision)
     if file is None:
         single = text or ""
-        yield from _answers(adapter, [single if pair is None else paired(single, pair)], target_precision)
+        yield from asked.answers(
+            [single if pair is None else paired(single, pair)], None if domains is None else [domains]
+        )
     elif file == "-":
         for lines in _incoming(encoding or "utf-8"):
-            yield from _answers(adapter, lines, target_precision)
+            yield from asked.answers(lines, None if domains is None else [domains] * len(lines))
     else:
-        table, texts = _rows(adapter, file, Reading.of(text=text, pair=pair, sheet=sheet, encoding=encoding))
+        named = {"text": text, "pair": pair, "domains": domains, "sheet": sheet, "encoding": encoding}
+        table, rows = _rows(asked.adapter, file, Reading.of(**named))
         if out is not None:
-            yield _written(adapter, table, texts, out, target_precision)
+            yield _written(asked, table, rows, out)
         else:
-            for at in range(0, len(texts), _CHUNK):
-                yield from _answers(adapter, texts[at : at + _CHUNK], target_precision)
+            for texts, own in _chunks(rows):
+                yield from asked.answers(texts, own)
 
 
-def _rows(adapter: "Answers", file: str, reading: Reading) -> tuple["Table", list[str]]:
+@dataclass(frozen=True)
+class _Asked:
+    """Who answers, and how sure an answer has to be that needs no review."""
+
+    adapter: "Answers"
+    precision: float | None
+
+    def predict(self, texts: list[str], domains: "Domains") -> "Sequence[Prediction]":
+        if not domains:
+            return self.adapter.predict(texts, self.precision)
+        return self._of_domains.predict(texts, self.precision, domains)
+
+    @property
+    def _of_domains(self) -> "Adapter":
+        from tsugiki.tasks.adapter import Adapter
+
+        if not isinstance(self.adapter, Adapter):
+            raise RoutingError("routing.no_domains", name=self.adapter.set.composition.name)
+        return self.adapter
+
+    def answers(self, texts: list[str], domains: "Domains") -> Iterator[Answer]:
+        for text, prediction in zip(texts, self.predict(texts, domains), strict=True):
+            hint = "review" if prediction.needs_review else "ok"
+            facts = prediction.to_dict()
+            # Of a set: whose answer it is.
+            who = [str(facts["adapter"] or "-")] if "adapter" in facts else []
+            line = [prediction.label or "-", f"{prediction.probability:.4f}", hint, *who, " ".join(text.split())]
+            first, between, second = text.partition(PAIR)
+            asked = {"text": first, "pair": second} if between else {"text": text}
+            yield Answer({**asked, **facts}, "\t".join(line))
+
+
+def _rows(adapter: "Answers", file: str, reading: Reading) -> tuple["Table", "Rows"]:
     from tsugiki.data.rows import read_table, unlabelled
 
     table = read_table(file, None, reading)
     known = adapter.reading.fitting(table.columns)
-    chosen = Reading(text=reading.text or known.text, pair=reading.pair or known.pair)
-    return table, list(unlabelled(table, chosen).texts)
+    chosen = Reading(text=reading.text or known.text, pair=reading.pair or known.pair, domains=reading.domains)
+    return table, unlabelled(table, chosen)
 
 
-def _written(adapter: "Answers", table: "Table", texts: list[str], out: Path, precision: float | None) -> Answer:
+def _chunks(rows: "Rows") -> Iterator[tuple[list[str], "Domains"]]:
+    for at in range(0, len(rows), _CHUNK):
+        part = rows.take(range(at, min(at + _CHUNK, len(rows))))
+        yield list(part.texts), part.domains
+
+
+def _written(asked: _Asked, table: "Table", rows: "Rows", out: Path) -> Answer:
     from tsugiki.data.answers import write_answers
 
     answers: list[Prediction] = []
-    with progress(say("cli.predict.bar"), len(texts)) as advance:
-        for at in range(0, len(texts), _CHUNK):
-            answers += adapter.predict(texts[at : at + _CHUNK], precision)
-            advance(len(texts[at : at + _CHUNK]))
+    with progress(say("cli.predict.bar"), len(rows)) as advance:
+        for texts, domains in _chunks(rows):
+            answers += asked.predict(texts, domains)
+            advance(len(texts))
     facts = [answer.to_dict() for answer in answers]
     write_answers(out, table, {name: [fact[name] for fact in facts] for name in facts[0]} if facts else {})
-    told = {"out": str(out), "rows": len(texts), "review": sum(answer.needs_review for answer in answers)}
+    told = {"out": str(out), "rows": len(rows), "review": sum(answer.needs_review for answer in answers)}
     return Answer(told, say("cli.predict.written", **told))
 
 
@@ -121,15 +166,3 @@ def _decoded(line: bytes, number: int, encoding: str) -> str:
     except UnicodeDecodeError as error:
         facts = {"path": "-", "line": number, "byte": error.start, "encoding": encoding}
         raise RowsError("rows.bad_encoding", **facts) from None
-
-
-def _answers(adapter: "Answers", texts: list[str], precision: float | None) -> Iterator[Answer]:
-    for text, prediction in zip(texts, adapter.predict(texts, precision), strict=True):
-        hint = "review" if prediction.needs_review else "ok"
-        facts = prediction.to_dict()
-        # Of a set: whose answer it is.
-        who = [str(facts["adapter"] or "-")] if "adapter" in facts else []
-        line = [prediction.label or "-", f"{prediction.probability:.4f}", hint, *who, " ".join(text.split())]
-        first, between, second = text.partition(PAIR)
-        asked = {"text": first, "pair": second} if between else {"text": text}
-        yield Answer({**asked, **facts}, "\t".join(line))

@@ -11,6 +11,7 @@ from tsugiki.cli.options import (
     AddedLatencyOption,
     BaseOption,
     ConfigOption,
+    DomainsOption,
     EncodingOption,
     ForceOption,
     LabelOption,
@@ -55,6 +56,7 @@ def run(
     pair: PairOption = None,
     task: TaskOption = None,
     label: LabelOption = None,
+    domains: DomainsOption = None,
     sheet: SheetOption = None,
     encoding: EncodingOption = None,
     target_precision: PrecisionOption = None,
@@ -76,6 +78,7 @@ def run(
     from tsugiki.api import train_and_report
 
     named = {"text": text, "pair": pair, "task": task, "label": label, "sheet": sheet, "encoding": encoding}
+    named["domains"] = domains
     chosen = settings_of(
         settings,
         force=force,
@@ -111,6 +114,7 @@ def bill(trained: "Trained") -> dict[str, object]:
         "forecasts": {
             name: {k: v.model_dump() for k, v in costs.items()} for name, costs in manifest.forecasts.items()
         },
+        "routing": {c.variant: c.routing.metrics for c in trained.candidates if c.routing},
         "controls": [control.model_dump() | {"verdict": control.verdict} for control in manifest.controls],
     }
 
