@@ -6,7 +6,8 @@ A fork server that has torch imported starts each of them in a moment.
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,10 @@ from transformers import BertModel, PreTrainedTokenizerFast
 
 from tests.support.runs import easy_splits, quick_config, suffix_plan, track
 from tsugiki.base import prefix_cache
+from tsugiki.placement.plan import Plan
 from tsugiki.train import checkpoint, loop
+from tsugiki.train.config import RoutingSettings
+from tsugiki.train.grouped import Setup
 from tsugiki.train.run import train_adapter
 from tsugiki.train.track import Track
 
@@ -87,7 +91,21 @@ def train_and_save(base: str, settings: dict[str, Any], out: str) -> None:
 def train_plans_together(folder: str, rows: int, settings: dict[str, Any], out: str) -> None:
     """Two plans one after the other, each trained by all processes of the environment."""
     started = track(Path(folder), splits=easy_splits(rows), **settings)
-    for plan in (suffix_plan(started.base), suffix_plan(started.base, 1)):
+    _train(started, (suffix_plan(started.base), suffix_plan(started.base, 1)), out)
+
+
+def train_groups_together(folder: str, rows: int, settings: dict[str, Any], out: str) -> None:
+    """One plan with groups that find their inputs by themselves."""
+    started = track(Path(folder), splits=easy_splits(rows), **settings)
+    routing = RoutingSettings(anonymous=2, route_by="token", form={"kind": "bottleneck", "rank": 4})
+    parts = {name: getattr(started, name) for name in ("train", "held")}
+    nowhere = {name: replace(part, domains=torch.full((len(part.rows),), -1)) for name, part in parts.items()}
+    started = replace(started, groups=Setup(started.base, routing, ()), **nowhere)
+    _train(started, [replace(suffix_plan(started.base), variant="grouped", grouped=True)], out)
+
+
+def _train(started: Track, plans: Sequence[Plan], out: str) -> None:
+    for plan in plans:
         candidate = started.run(plan, None, 0.0)
         name = f"{plan.variant.replace('/', '-').replace(' ', '-')}-{os.environ.get('RANK', '0')}.safetensors"
         save_file({**candidate.tensors, "logits": candidate.logits}, Path(out) / name)

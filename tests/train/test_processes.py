@@ -15,6 +15,13 @@ SETTINGS = {"module_dropout": 0.0, "batch_rows": 7, "epochs": 2, "patience": 99}
 
 def trained(folder, world, rows=48, **settings):
     """Tensors of two plans by rank."""
+    run_together(folder, world, victim.train_plans_together, rows, settings)
+    return [
+        {plan: load_file(folder / f"suffix-{plan}-4-{rank}.safetensors") for plan in (1, 2)} for rank in range(world)
+    ]
+
+
+def run_together(folder, world, work, rows=48, settings=None):
     folder.mkdir()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -22,10 +29,10 @@ def trained(folder, world, rows=48, **settings):
     shared = {"WORLD_SIZE": str(world), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "ACCELERATE_USE_CPU": "true"}
     started = [
         victim.start(
-            victim.train_plans_together,
+            work,
             str(folder / "run"),
             rows,
-            {**SETTINGS, **settings},
+            {**SETTINGS, **(settings or {})},
             str(folder),
             # As torchrun and `accelerate launch` have it.
             environment={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)} if world > 1 else {},
@@ -33,9 +40,6 @@ def trained(folder, world, rows=48, **settings):
         for rank in range(world)
     ]
     assert [victim.finish(process) for process in started] == [0] * world
-    return [
-        {plan: load_file(folder / f"suffix-{plan}-4-{rank}.safetensors") for plan in (1, 2)} for rank in range(world)
-    ]
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +78,13 @@ def test_processes_whose_shares_have_unequal_numbers_of_parts_agree_as_well(tmp_
     for plan in (1, 2):
         # Adam makes much of gradients next to zero, which another order of summing changes in their last digits.
         assert farthest(one[plan], two[plan]) < 5e-4
+
+
+def test_processes_agree_on_groups_also_where_one_has_no_row_for_them(tmp_path):
+    folder = tmp_path / "two"
+    run_together(folder, 2, victim.train_groups_together, settings={"batch_rows": 1, "epochs": 1})
+    one, other = (load_file(folder / f"grouped-{rank}.safetensors") for rank in range(2))
+    assert farthest(one, other) == 0.0 and float(one["groups.1.2.residual.up"].abs().max()) > 1e-3
 
 
 def test_the_tensors_are_those_of_more_than_one_step_and_of_two_plans(alone):
