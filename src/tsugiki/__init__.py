@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         ablate,
         advise,
         attach,
+        audit,
         compare,
         compose,
         evaluate,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
         load,
         load_set,
         plan,
+        receipt,
         train,
     )
     from tsugiki.data.rows import read_splits
@@ -46,6 +48,7 @@ __all__ = [
     "ablate",
     "advise",
     "attach",
+    "audit",
     "compare",
     "compose",
     "evaluate",
@@ -55,6 +58,7 @@ __all__ = [
     "load_set",
     "plan",
     "read_splits",
+    "receipt",
     "train",
 ]
 
@@ -79,7 +83,9 @@ _HOMES = {
     "attach": "tsugiki.api",
     "compare": "tsugiki.api",
     "compose": "tsugiki.api",
+    "audit": "tsugiki.api",
     "explain": "tsugiki.api",
+    "receipt": "tsugiki.api",
     "graft": "tsugiki.api",
     "load": "tsugiki.api",
     "load_set": "tsugiki.api",
@@ -101,6 +107,7 @@ class _TrainingRoom(ModuleType):
         text: "str | Sequence[str] | None" = None,
         pair: str | None = None,
         label: str | None = None,
+        domains: str | None = None,
         task: str | None = None,
         sheet: str | None = None,
         encoding: str | None = None,
@@ -110,7 +117,7 @@ class _TrainingRoom(ModuleType):
         """Train an adapter; `tsugiki.api.train` says what the arguments are."""
         named = {"text": text, "pair": pair, "label": label, "task": task, "sheet": sheet, "encoding": encoding}
         adapter: Adapter = import_module("tsugiki.api").train(
-            rows, base=base, out=out, parent=parent, config=config, settings=settings, **named
+            rows, domains=domains, base=base, out=out, parent=parent, config=config, settings=settings, **named
         )
         return adapter
 

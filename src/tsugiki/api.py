@@ -29,10 +29,12 @@ if TYPE_CHECKING:
     from tsugiki.ablation import Ablation
     from tsugiki.adapt.grafted import Grafted
     from tsugiki.advise.advice import Advice
+    from tsugiki.audited import Audit
     from tsugiki.composed.adapters import Composed
     from tsugiki.evaluate.comparison import Comparison
     from tsugiki.evaluate.run import Evaluation
     from tsugiki.explanation import Explanation
+    from tsugiki.receipts import Receipt
     from tsugiki.tasks.adapter import Adapter
     from tsugiki.train.planned import Planned
     from tsugiki.train.run import Trained
@@ -273,7 +275,7 @@ def explain(adapter: "Adapter | Composed", text: str) -> "Explanation":
         adapter: an adapter, or a set of them.
         text: that is answered.
     """
-    from tsugiki.audit import explain as explaining
+    from tsugiki.auditing import explain as explaining
 
     return explaining.explain(adapter, text)
 
@@ -361,6 +363,55 @@ def ablate(
     found = ablation.ablate(adapter, labelled, CacheSettings(enabled=cache))
     remember(found)
     return found
+
+
+def audit(
+    adapter: "Adapter | Composed",
+    rows: Any,
+    *,
+    split: str = "test",
+    text: str | Sequence[str] | None = None,
+    pair: str | None = None,
+    label: str | None = None,
+    domains: str | None = None,
+    sheet: str | None = None,
+    encoding: str | None = None,
+) -> "Audit":
+    """Find out which modules act on which rows, what each brings, and which of them repeat or hurt each other.
+
+    Args:
+        adapter: with modules, or a set of such.
+        rows: as for `evaluate`, like all that follow; rows that it was not trained on.
+        split: to answer, where the rows have several.
+        text: column of the texts.
+        pair: column of the second texts.
+        label: column of the labels.
+        domains: column of the domains; None: activity is told by label.
+        sheet: of a workbook.
+        encoding: of text files.
+
+    Raises:
+        PackageError: there is no module.
+        RowsError: the rows cannot be read.
+        MissingError: the rows or their split are not there.
+    """
+    from tsugiki.auditing import audit as auditing
+
+    table = read_table(rows, split, Reading(sheet=sheet, encoding=encoding))
+    named: Any = {"text": text, "pair": pair, "label": label, "domains": domains}
+    return auditing.audit(adapter, unlabelled(table, adapter.reading.fitting(table.columns).over(**named)))
+
+
+def receipt(adapter: "Adapter | Composed", text: str) -> "Receipt":
+    """What made the answer to a text: digests of base and adapters, modules that fired, what they changed.
+
+    Args:
+        adapter: an adapter, or a set of them.
+        text: that is answered.
+    """
+    from tsugiki.auditing import receipts
+
+    return receipts.receipt(adapter, text)
 
 
 def compare(

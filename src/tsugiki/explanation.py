@@ -14,6 +14,7 @@ class Player(Spec):
         value: what they bring to the answer: its log-likelihood, in nats, in the mean over all orders in which the
             players may join.
         margin: half the width of the interval in which that lies in 19 of 20 cases; 0 where it is exact.
+        by_token: weight on each token; empty where it is the same on all.
     """
 
     adapter: str
@@ -22,6 +23,7 @@ class Player(Spec):
     num_modules: int
     value: float
     margin: float
+    by_token: tuple[float, ...] = ()
 
 
 class Interaction(Spec):
@@ -65,6 +67,7 @@ class Explanation(Spec):
         interactions: of all pairs; none where there are too many players for all coalitions.
         nearest: what the input is like, the most familiar first.
         words_share: weight of the words beside the states, which no module changes (0..1).
+        tokens: of the input, where gates decided token by token.
     """
 
     adapter: str | None = None
@@ -77,3 +80,4 @@ class Explanation(Spec):
     interactions: tuple[Interaction, ...] = ()
     nearest: tuple[Nearest, ...] = ()
     words_share: float = 0.0
+    tokens: tuple[str, ...] = ()

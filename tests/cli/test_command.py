@@ -21,6 +21,7 @@ def test_every_command_of_the_house_is_there():
         "predict",
         "compose",
         "explain",
+        "audit",
         "evaluate",
         "compare",
         "ablate",

@@ -12,15 +12,15 @@ from torch import Tensor, nn
 
 from tsugiki.adapt.bank import Bank
 from tsugiki.adapt.form import Form
-from tsugiki.adapt.gating import Gating
+from tsugiki.adapt.gating import Deciding
 from tsugiki.adapt.routing import Choice, Routing
 from tsugiki.base.anatomy import RESIDUAL, Anatomy
 from tsugiki.base.suffix import layers_of, trunk
 from tsugiki.errors import RoutingError
 
-Route = str | tuple[Choice, ...] | Gating | None
-Asked = str | Sequence[str | Mapping[str, float] | None] | Gating | None
-"""An adapter; for each row one, several by their weights, or None for the base alone; what gates decide; or None."""
+Route = str | tuple[Choice, ...] | Deciding | None
+Asked = str | Sequence[str | Mapping[str, float] | None] | Deciding | None
+"""An adapter; for each row one, several by their weights, or None for the base alone; what decides by site; or None."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ class AdaptedModel:
 
     def use(self, names: Asked) -> None:
         """The same as `using`, from here on."""
-        route: Route = names if names is None or isinstance(names, str | Gating) else tuple(map(_frozen, names))
+        route: Route = names if names is None or isinstance(names, str | Deciding) else tuple(map(_frozen, names))
         for name in _named(route):
             self._known(name)
         self._context.chosen = route
@@ -170,7 +170,7 @@ class AdaptedModel:
 
         Args:
             names: an adapter; one for each row of the batches that follow, or several by their weights, None for the
-                base alone; what gates decide for the one batch that follows; or None.
+                base alone; what decides for the one batch that follows; or None.
 
         Raises:
             RoutingError: an adapter is not attached, or a weight is not a number.
@@ -208,7 +208,7 @@ class AdaptedModel:
             y = whole[..., site.start : site.start + site.out_width] if site.fused else whole
             if isinstance(route, str):
                 changed = bank.added(route, x, y)
-            elif isinstance(route, Gating):
+            elif isinstance(route, Deciding):
                 changed = route.changed(key, bank, x, y)
             else:
                 routing = self._routing(route, bank.names, y)
@@ -246,7 +246,7 @@ class AdaptedModel:
 
 def _named(route: Route) -> set[str]:
     """Adapters that a route names."""
-    if isinstance(route, Gating):
+    if isinstance(route, Deciding):
         return route.names
     choices = {route} if isinstance(route, str) else set(route or ())
     return {name for choice in choices for name in ([choice] if isinstance(choice, str) else dict(choice or ()))}

@@ -43,8 +43,34 @@ class Decision:
         return int((self.routing.modules >= self.num_named).sum()) / max(1, self.others.numel())
 
 
+class Deciding:
+    """A route that says site by site what acts there, while the pass runs."""
+
+    @property
+    def names(self) -> set[str]:
+        """Adapters that may act."""
+        raise NotImplementedError(type(self).__name__)
+
+    def changed(self, key: str, bank: Bank, x: Tensor, y: Tensor) -> Tensor:
+        """What a site returns, (B, S, O), changed by the modules of its bank.
+
+        Args:
+            key: of the site, `LAYER.SITE`.
+            bank: modules that stand there.
+            x: what the site reads, (B, S, I).
+            y: what it returns, (B, S, O).
+        """
+        raise NotImplementedError(type(self).__name__)
+
+
+def on_tokens(bank: Bank, routing: Routing, x: Tensor, y: Tensor) -> Tensor:
+    """`y` (B, S, O) changed under a routing of tokens, whose rows are B S; padding among them."""
+    tokens = bank.routed(routing, x.reshape(-1, 1, x.shape[-1]), y.reshape(-1, 1, y.shape[-1]))
+    return tokens.reshape(y.shape)
+
+
 @dataclass(eq=False)
-class Gating:
+class Gating(Deciding):
     """The route of one pass over one batch.
 
     Args:
@@ -74,14 +100,7 @@ class Gating:
         return {self.always, *self.groups}
 
     def changed(self, key: str, bank: Bank, x: Tensor, y: Tensor) -> Tensor:
-        """What a site returns, (B, S, O), changed by the modules of its bank.
-
-        Args:
-            key: of the site, `LAYER.SITE`.
-            bank: modules that stand there.
-            x: what the site reads, (B, S, I).
-            y: what it returns, (B, S, O).
-        """
+        """As the contract says."""
         if self.always in bank.forms:
             y = bank.added(self.always, x, y)
         numbers = [bank.number(name) for name in self.groups]
@@ -92,9 +111,7 @@ class Gating:
         if key in self.gates.keys:
             tokens = self._of_tokens(key, x)
             own = tokens.routing.renumbered(numbers[self.gates.num_named :], len(bank.forms))
-            if not own.is_null:
-                each = bank.routed(own, x.reshape(-1, 1, x.shape[-1]), y.reshape(-1, 1, y.shape[-1]))
-                y = each.reshape(y.shape)
+            y = y if own.is_null else on_tokens(bank, own, x, y)
         return y
 
     def _of_inputs(self) -> Decision:

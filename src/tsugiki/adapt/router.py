@@ -35,9 +35,7 @@ class Router(Spec):
         if bool(scores.isnan().any()):
             row, module = (int(at) for at in scores.isnan().nonzero()[0])
             raise RoutingError("routing.score", row=row, module=module)
-        weights = self.weights(scores)
-        modules, rows = weights.T.nonzero(as_tuple=True)
-        return Routing(rows, modules, weights[rows, modules], *scores.shape)
+        return Routing.weighing(self.weights(scores))
 
 
 ROUTERS: Family[Router] = Family("tsugiki.adapt.routers", Router)

@@ -56,6 +56,12 @@ class Routing:
         return cls(index[:, 1], index[:, 0], given, len(weights), num_modules)
 
     @classmethod
+    def weighing(cls, weights: Tensor) -> "Routing":
+        """From the weight of each module on each row, zero where it does not act, (R, E)."""
+        modules, rows = weights.T.nonzero(as_tuple=True)
+        return cls(rows, modules, weights[rows, modules], *weights.shape)
+
+    @classmethod
     def named(cls, choices: Sequence[Choice], modules: Sequence[str]) -> "Routing":
         """By the names of adapters; one without a module here leaves its rows alone.
 

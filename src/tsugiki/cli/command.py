@@ -28,7 +28,8 @@ from tsugiki.errors import ConfigError
 _PACKAGE = "tsugiki.cli.commands"
 # In the order in which they are needed; commands that are not named here follow, by name.
 _ORDER = (
-    *("demo", "data", "advise", "plan", "train", "predict", "compose", "explain", "evaluate", "compare", "ablate"),
+    *("demo", "data", "advise", "plan", "train", "predict", "compose", "explain", "audit", "evaluate"),
+    *("compare", "ablate"),
     *("inspect", "export", "import", "cache", "doctor"),
 )
 

@@ -1,7 +1,8 @@
 """An explanation in words, as lines of a table, and as a picture."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from tsugiki.explanation import Explanation, Player
@@ -61,11 +62,19 @@ def lines(explanation: Explanation) -> list[tuple[str, ...]]:
 
 
 def explanation_picture(explanation: Explanation, path: Target) -> None:
-    """Draw what each layer brings, as bars."""
+    """Draw what each layer brings, as bars; where gates decided token by token, also which modules acted on which."""
     e = explanation
+    gated = [player for player in e.players if player.by_token]
     with fonts():
-        figure = Figure(figsize=(7, 1.4 + 0.4 * max(1, len(e.players))), dpi=_DPI, layout="constrained")
-        axes = figure.subplots()
+        height = 1.4 + 0.4 * max(1, len(e.players))
+        below = 1.6 + 0.3 * len(gated) if gated else 0.0
+        width = max(7.0, 0.35 * len(e.tokens))
+        figure = Figure(figsize=(width, height + below), dpi=_DPI, layout="constrained")
+        if gated:
+            axes, under = figure.subplots(2, height_ratios=(height, below))
+            _draw_tokens(e, gated, figure, under)
+        else:
+            axes = figure.subplots()
         values, margins = [p.value for p in e.players], [p.margin for p in e.players]
         colours = [_FOR if value > 0 else _AGAINST for value in values]
         names = [_called(e, player) for player in e.players]
@@ -77,6 +86,15 @@ def explanation_picture(explanation: Explanation, path: Target) -> None:
         axes.spines[["top", "right"]].set_visible(False)
         axes.margins(x=0.15)
         figure.savefig(path, format="png", bbox_inches="tight", pad_inches=0.1)
+
+
+def _draw_tokens(e: Explanation, gated: Sequence[Player], figure: Figure, axes: Axes) -> None:
+    table = [player.by_token for player in gated]
+    image = axes.imshow(table, aspect="auto", cmap="Blues", vmin=0.0)
+    axes.set_xticks(range(len(e.tokens)), e.tokens, rotation=60, ha="right", fontsize=7)
+    axes.set_yticks(range(len(gated)), [_called(e, player) for player in gated], fontsize=7)
+    axes.set_title(text("report.explain_tokens"), loc="left", fontsize=10)
+    figure.colorbar(image, ax=axes)
 
 
 def _margin(player: Player) -> str:

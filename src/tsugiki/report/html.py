@@ -7,10 +7,15 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tsugiki.ablation import Ablation
+from tsugiki.audited import Audit
 from tsugiki.i18n import language, text
 from tsugiki.manifest import Manifest
 from tsugiki.report.ablation import columns as ablation_columns
 from tsugiki.report.ablation import guidance, lines
+from tsugiki.report.audit import columns as audit_columns
+from tsugiki.report.audit import domains as audit_domains
+from tsugiki.report.audit import findings
+from tsugiki.report.audit import lines as audit_lines
 from tsugiki.report.evaluation import by_class, columns, sentences
 from tsugiki.report.facts import facts
 from tsugiki.report.tables import Row, candidates, cells, headings, interval, signed, summaries, title
@@ -55,6 +60,21 @@ def ablation_page(ablation: Ablation, pictures: Mapping[str, bytes]) -> str:
         sentences=list(guidance(ablation)),
         headings=ablation_columns(),
         parts_of=lines(ablation),
+        pictures=shown(pictures),
+    )
+
+
+def audit_page(audit: Audit, pictures: Mapping[str, bytes]) -> str:
+    """An audit as a page of its own, in the language in force."""
+    domain_headings, domains = audit_domains(audit)
+    return filled(
+        "audit.html.j2",
+        title=text("report.audit_title", adapter=audit.adapter),
+        sentences=list(findings(audit)),
+        headings=audit_columns(),
+        members=audit_lines(audit),
+        domain_headings=domain_headings,
+        domains=domains,
         pictures=shown(pictures),
     )
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tsugiki.adapt.adapted import AdaptedModel
 from tsugiki.adapt.gates import Gates
+from tsugiki.adapt.gating import Gating
 from tsugiki.adapt.groups import Groups
 from tsugiki.adapt.package import Package, load_package, save_package
 from tsugiki.adapt.package_checks import check_base
@@ -136,6 +137,14 @@ class Adapter:
         if single := sum(PAIR not in text for text in texts) if self.reads_pairs else 0:
             warn("predict.not_pairs", count=single)
         return self._answering.joined(self._state_scores(texts, places), texts).numpy()
+
+    @torch.inference_mode()
+    def gating(self, text: str) -> Gating | None:
+        """What gates decide about a text; None where the adapter has no groups of modules."""
+        if self._groups is None or self.base is None:
+            return None
+        batch, mask = (t.to(self.base.device) for t in pad(encode(self.base, [text], self._answering.max_length)))
+        return self._groups.run(batch, mask, self.manifest.head.states)[1]
 
     def save(self, folder: str | Path) -> None:
         """Write the package to a folder, after which an adapter is called that has no name yet."""

@@ -45,6 +45,7 @@ def run(
     encoding: EncodingOption = None,
     target_precision: PrecisionOption = None,
     domains: Annotated[str | None, typer.Option("--domains", metavar="DOMAIN")] = None,
+    receipts: Annotated[Path | None, typer.Option("--receipts", metavar="FILE")] = None,
     base: BaseOption = None,
 ) -> Iterator[Answer]:
     """Answer as the texts come, or write a file with all columns and the answers beside them.
@@ -65,7 +66,9 @@ def run(
 
     if out is not None:
         format_of(out, Path(str(file)))
-    asked = _Asked(load_either(folder, base), target_precision)
+    asked = _Asked(load_either(folder, base), target_precision, receipts)
+    if receipts is not None:
+        receipts.write_text("", encoding="utf-8")
     if file is None:
         single = text or ""
         yield from asked.answers(
@@ -86,15 +89,27 @@ def run(
 
 @dataclass(frozen=True)
 class _Asked:
-    """Who answers, and how sure an answer has to be that needs no review."""
+    """Who answers, how sure an answer has to be that needs no review, and where receipts go."""
 
     adapter: "Answers"
     precision: float | None
+    receipts: Path | None
 
     def predict(self, texts: list[str], domains: "Domains") -> "Sequence[Prediction]":
+        if self.receipts is not None:
+            self._make_out(texts, domains)
         if not domains:
             return self.adapter.predict(texts, self.precision)
         return self._of_domains.predict(texts, self.precision, domains)
+
+    def _make_out(self, texts: list[str], domains: "Domains") -> None:
+        from tsugiki.api import receipt
+
+        if domains:
+            raise ConfigError("cli.receipts_of_domains")
+        assert self.receipts is not None
+        with self.receipts.open("ab") as file:
+            file.writelines(receipt(self.adapter, text).to_bytes() + b"\n" for text in texts)
 
     @property
     def _of_domains(self) -> "Adapter":

@@ -1,6 +1,6 @@
 """The modules of an answer as players: any of them taken off, over one clean pass up to the lowest of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,37 +9,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tsugiki.adapt.adapted import AdaptedModel
-from tsugiki.adapt.package import Package
-from tsugiki.audit.shapley import Coalition
+from tsugiki.auditing.coalitions import Coalitions, presence
+from tsugiki.auditing.seats import Seat
+from tsugiki.auditing.shapley import Coalition
 from tsugiki.base.model import Base
 from tsugiki.base.suffix import run_states
 from tsugiki.base.tokens import encode, pad
 from tsugiki.tasks.answering import Answering
-
-
-@dataclass(frozen=True)
-class Seat:
-    """One player: the modules of one package, by its number, in one layer, with the weight that they act with."""
-
-    number: int
-    package: Package
-    layer: int
-    weight: float
-
-    @property
-    def num_modules(self) -> int:
-        """Modules that stand there."""
-        return sum(module.layer == self.layer for module in self.package.manifest.placement.modules)
-
-
-def seats_of(acting: Mapping[int, float], packages: Sequence[Package]) -> list[Seat]:
-    """Players of a route, by layer and then in the order of the packages."""
-    layers = [
-        (layer, number)
-        for number in acting
-        for layer in {module.layer for module in packages[number].manifest.placement.modules}
-    ]
-    return [Seat(number, packages[number], layer, acting[number]) for layer, number in sorted(layers)]
 
 
 @dataclass
@@ -51,19 +27,24 @@ class Game:
         answering: head and words that answer.
         seats: the players.
         text: that was answered.
+        wanted: the right answer as a target of the task, (1, ...); None takes the one that was given.
     """
 
     base: Base
     answering: Answering
     seats: Sequence[Seat]
     text: str
+    wanted: Tensor | None = None
     _target: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
+        if self.wanted is not None:
+            self._target = self.wanted
+            return
         self._target = self.answering.task.answers(self.logits([tuple(range(len(self.seats)))])).best
 
     def worth(self, coalitions: Sequence[Coalition]) -> NDArray[np.float64]:
-        """Log-likelihood of the answer that was given, under each coalition."""
+        """Log-likelihood of the answer that was given, or that is wanted, under each coalition."""
         logits = self.logits(coalitions)
         losses = self.answering.task.losses(logits, self._target.expand(len(logits), *self._target.shape[1:]))
         return -losses.double().numpy()
@@ -84,7 +65,7 @@ class Game:
                 states = {s: clean[s].expand(len(part), -1, -1) for s in below}
                 if above:
                     entering = clean[boundary].expand(len(part), -1, -1).contiguous()
-                    with adapted.using([{str(p): self.seats[p].weight for p in players} for players in part]):
+                    with adapted.using(Coalitions(self.seats, presence(part, len(self.seats), ids.device))):
                         states |= run_states(
                             model,
                             anatomy,
@@ -105,8 +86,7 @@ class Game:
         """The base with each player's modules under its number."""
         adapted = AdaptedModel(self.base.model, self.base.anatomy)
         for number, seat in enumerate(self.seats):
-            grafts = [graft for graft in seat.package.grafts if graft.layer == seat.layer]
-            adapted.attach(str(number), grafts, seat.package.part("modules"))
+            adapted.attach(str(number), seat.grafts, seat.params)
         return adapted
 
 

@@ -5,11 +5,10 @@ thousand rows of one text.
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import combinations
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,8 +18,9 @@ from tsugiki.adapt.reader import mean_pool
 from tsugiki.adapt.recogniser import statistics_at
 from tsugiki.adapt.statistics import projection
 from tsugiki.adapt.tensors import part
-from tsugiki.audit.game import Game, Seat, seats_of
-from tsugiki.audit.shapley import Attribution, attribute
+from tsugiki.auditing.case import Case, case_of
+from tsugiki.auditing.seats import Seat
+from tsugiki.auditing.shapley import Attribution, attribute
 from tsugiki.base.digest import weights_digest
 from tsugiki.base.model import Base
 from tsugiki.base.suffix import run_states
@@ -40,82 +40,62 @@ def explain(asked: Adapter | Composed, text: str) -> Explanation:
         asked: an adapter, or a set of them.
         text: that is answered; a pair of texts as `tsugiki.data.texts.pair` joins them.
     """
-    if isinstance(asked, Composed):
-        return _of_set(asked, text)
-    case = _Case(asked.base, (asked.package,), (asked.manifest.name,), {0: 1.0}, 0, text)
-    return case.explained(_classes(asked.package, asked.base, text) if asked.base is not None else ())
-
-
-def _of_set(composed: Composed, text: str) -> Explanation:
-    familiar = sorted(composed.familiarity(text).items(), key=lambda pair: -pair[1])
-    nearest = tuple(Nearest(name=name, above=round(above, 3)) for name, above in familiar)
-    (route,), names = composed.routes(text), composed.names
-    if not route:
+    case, nearest = case_of(asked, text), _nearest(asked, text)
+    if case is None:
         return Explanation(nearest=nearest)
-    acting = {names.index(name): weight for name, weight in route.items()}
-    member = max(acting, key=lambda number: (acting[number], -number))
-    return _Case(composed.base, composed.set.packages, names, acting, member, text).explained(nearest)
+    found = attribute(len(case.seats), case.worth)
+    logits, answering = case.logits(), case.answering
+    whole, without = answering.predictions(logits)
+    return Explanation(
+        adapter=case.name,
+        variant=case.package.manifest.variant,
+        label=whole.label,
+        probability=whole.probability,
+        label_without=without.label,
+        probability_without=_probability(answering, logits, whole.probability),
+        players=_players(case.seats, found),
+        interactions=_interactions(found),
+        nearest=nearest,
+        words_share=case.package.manifest.head.words_share,
+        tokens=_tokens(case),
+    )
 
 
-@dataclass(frozen=True)
-class _Case:
-    """One answer.
+def _nearest(asked: Adapter | Composed, text: str) -> tuple[Nearest, ...]:
+    if isinstance(asked, Adapter):
+        return _classes(asked.package, asked.base, text) if asked.base is not None else ()
+    familiar = sorted(asked.familiarity(text).items(), key=lambda pair: -pair[1])
+    return tuple(Nearest(name=name, above=round(above, 3)) for name, above in familiar)
 
-    Args:
-        base: the base; None where the words alone decide.
-        packages: that may act.
-        names: that these are called by.
-        acting: weight of each that does, by number.
-        member: number of the one whose head answers.
-        text: that is answered.
-    """
 
-    base: Base | None
-    packages: Sequence[Package]
-    names: Sequence[str]
-    acting: Mapping[int, float]
-    member: int
-    text: str
-
-    def explained(self, nearest: tuple[Nearest, ...]) -> Explanation:
-        """Everything about it."""
-        manifest = self.packages[self.member].manifest
-        if self.base is None or not manifest.placement.exit:
-            answering = Answering(self.packages[self.member], None)
-            seats, found = [], attribute(0, lambda coalitions: np.zeros(len(coalitions)))
-            logits = answering.joined(None, [self.text] * 2)
-        else:
-            answering = Answering(self.packages[self.member], self.base.device)
-            seats = seats_of(self.acting, self.packages)
-            game = Game(self.base, answering, seats, self.text)
-            found = attribute(len(seats), game.worth)
-            logits = game.logits([tuple(range(len(seats))), ()])
-        whole, without = answering.predictions(logits)
-        return Explanation(
-            adapter=self.names[self.member],
-            variant=manifest.variant,
-            label=whole.label,
-            probability=whole.probability,
-            label_without=without.label,
-            probability_without=_probability(answering, logits, whole.probability),
-            players=self._players(seats, found),
-            interactions=_interactions(found),
-            nearest=nearest,
-            words_share=manifest.head.words_share,
+def _players(seats: Sequence[Seat], found: Attribution) -> tuple[Player, ...]:
+    return tuple(
+        Player(
+            adapter=seat.name,
+            layer=seat.layer,
+            weight=seat.weight,
+            num_modules=len(seat.grafts),
+            value=value,
+            margin=margin,
+            by_token=_by_token(seat),
         )
+        for seat, value, margin in zip(seats, found.values.tolist(), found.margins.tolist(), strict=True)
+    )
 
-    def _players(self, seats: Sequence[Seat], found: Attribution) -> tuple[Player, ...]:
-        return tuple(
-            Player(
-                adapter=self.names[seat.number],
-                layer=seat.layer,
-                weight=seat.weight,
-                num_modules=seat.num_modules,
-                value=value,
-                margin=margin,
-            )
-            for seat, value, margin in zip(seats, found.values.tolist(), found.margins.tolist(), strict=True)
-        )
+
+def _by_token(seat: Seat) -> tuple[float, ...]:
+    """Weight on each token in the mean over sites; empty where it is the same on all."""
+    if not seat.by_token:
+        return ()
+    return tuple(round(weight, 4) for weight in torch.stack(list(seat.by_token.values())).mean(0).tolist())
+
+
+def _tokens(case: Case) -> tuple[str, ...]:
+    if case.base is None or not any(seat.by_token for seat in case.seats):
+        return ()
+    (ids,) = encode(case.base, [case.text], case.answering.max_length)
+    tokenizer: Any = case.base.tokenizer
+    return tuple(map(str, tokenizer.convert_ids_to_tokens(ids)))
 
 
 def _interactions(found: Attribution) -> tuple[Interaction, ...]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tsugiki.audit.shapley import MOST_EXACT, attribute
+from tsugiki.auditing.shapley import MOST_EXACT, attribute
 
 
 def game(value):

@@ -6,7 +6,7 @@ import torch
 from tests.support.members import train_members
 from tests.support.runs import easy_rows
 from tsugiki.adapt.package import Package
-from tsugiki.audit.explain import explain
+from tsugiki.auditing.explain import explain
 from tsugiki.base.model import load_base
 from tsugiki.composed.adapters import Composed
 from tsugiki.composed.folder import compose

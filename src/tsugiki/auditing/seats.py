@@ -1,0 +1,79 @@
+"""Who may have made an answer: the modules of an adapter, or of a group of one, in one layer."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from tsugiki.adapt.adapted import Graft
+from tsugiki.adapt.gates import POOLED
+from tsugiki.adapt.gating import Gating
+from tsugiki.adapt.package import Package
+from tsugiki.i18n import text
+
+
+@dataclass(frozen=True)
+class Seat:
+    """One player.
+
+    Args:
+        name: of the adapter or the group.
+        layer: where the modules stand.
+        weight: that they act with, in the mean over the tokens.
+        grafts: the modules.
+        params: their tensors, by `LAYER.SITE.PARAMETER`; others may be among them.
+        by_token: weight on each token at each site, `LAYER.SITE`, (S,); empty where it is the same on all.
+    """
+
+    name: str
+    layer: int
+    weight: float
+    grafts: tuple[Graft, ...]
+    params: Mapping[str, Tensor]
+    by_token: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+def seats_of(acting: Mapping[int, float], packages: Sequence[Package], names: Sequence[str]) -> list[Seat]:
+    """Players of a route over packages, by layer and then in their order."""
+    found = [seat for n in acting for seat in _layers(names[n], packages[n].grafts, packages[n].part("modules"))]
+    weights = {names[number]: weight for number, weight in acting.items()}
+    order = {names[number]: number for number in acting}
+    seats = (Seat(name, layer, weights[name], grafts, params) for name, layer, grafts, params in found)
+    return sorted(seats, key=lambda seat: (seat.layer, order[seat.name]))
+
+
+def seats_under(package: Package, name: str, gating: Gating) -> list[Seat]:
+    """Players of one input of a package with groups: modules that always act, and groups that did."""
+    found = [Seat(n, layer, 1.0, g, p) for n, layer, g, p in _layers(name, package.grafts, package.part("modules"))]
+    for number, group in enumerate(package.groups):
+        called = group.domain or text("report.explain_group", number=number + 1)
+        params = package.part(f"groups.{number}")
+        for own, layer, grafts, tensors in _layers(called, group.grafts, params):
+            found += _acting(Seat(own, layer, 1.0, grafts, tensors), number, gating)
+    return sorted(found, key=lambda seat: seat.layer)
+
+
+def _layers(
+    name: str, grafts: Sequence[Graft], params: Mapping[str, Tensor]
+) -> Iterator[tuple[str, int, tuple[Graft, ...], Mapping[str, Tensor]]]:
+    for layer in sorted({graft.layer for graft in grafts}):
+        yield name, layer, tuple(graft for graft in grafts if graft.layer == layer), params
+
+
+def _acting(seat: Seat, number: int, gating: Gating) -> Iterator[Seat]:
+    """The seat of a group with the weights that it had; none where it did not act."""
+    whole = gating.decisions.get(POOLED)
+    if whole is not None and number < whole.routing.num_modules:
+        weight = float(whole.routing.dense()[0, number])
+        if weight:
+            yield Seat(seat.name, seat.layer, weight, seat.grafts, seat.params)
+        return
+    sites = {key: gating.decisions[key] for key in (f"{g.layer}.{g.site}" for g in seat.grafts)}
+    by_token = {
+        key: decision.routing.dense()[decision.rows >= 0, number - gating.gates.num_named]
+        for key, decision in sites.items()
+    }
+    mean = float(torch.stack(list(by_token.values())).mean())
+    if mean:
+        yield Seat(seat.name, seat.layer, mean, seat.grafts, seat.params, by_token)
