@@ -8,6 +8,7 @@ import inspect
 import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.util import find_spec
@@ -17,6 +18,15 @@ from tsugiki.errors import ConfigError
 from tsugiki.spec import Spec, nearest, parse
 
 T = TypeVar("T", bound=Spec)
+
+
+@cache
+def _joined(group: str) -> dict[str, str]:
+    """Modules of members that other distributions bring, by name.
+
+    They are looked for once: that takes milliseconds, and a set of adapters names thousands of forms.
+    """
+    return {entry.name: entry.value for entry in entry_points(group=group)}
 
 
 @dataclass(frozen=True)
@@ -36,7 +46,7 @@ class Family(Generic[T]):
         found = find_spec(self.package)
         folders = list(found.submodule_search_locations or []) if found else []
         own = {m.name for m in pkgutil.iter_modules(folders) if not m.name.startswith("_")}
-        return sorted(own | {e.name for e in entry_points(group=self.package)})
+        return sorted(own | _joined(self.package).keys())
 
     def load(self, name: str) -> type[T]:
         """The class of one member.
@@ -52,8 +62,7 @@ class Family(Generic[T]):
                 allowed=", ".join(self.names()),
                 nearest=nearest(name, self.names()),
             )
-        joined = {e.name: e.value for e in entry_points(group=self.package)}
-        module = import_module(joined.get(name, f"{self.package}.{name}").partition(":")[0])
+        module = import_module(_joined(self.package).get(name, f"{self.package}.{name}").partition(":")[0])
         return next(
             member
             for member in vars(module).values()

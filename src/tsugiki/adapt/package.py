@@ -8,6 +8,7 @@ and no byte of either can change unseen. Nothing is unpickled or unpacked.
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from safetensors.torch import save
@@ -41,12 +42,12 @@ class Package:
     tensors: dict[str, Tensor]
     digest: str
 
-    @property
+    @cached_property
     def grafts(self) -> list[Graft]:
         """The modules that always act, as `AdaptedModel.attach` takes them."""
         return list(map(_graft, self.manifest.placement.modules))
 
-    @property
+    @cached_property
     def groups(self) -> list[Group]:
         """Modules that act on some inputs only."""
         routing = self.manifest.routing

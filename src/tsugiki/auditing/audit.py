@@ -13,6 +13,7 @@ from torch import Tensor
 
 from tsugiki.audited import Audit, Member, Pair
 from tsugiki.auditing.case import Case, case_of
+from tsugiki.auditing.seats import group_name
 from tsugiki.composed.adapters import Composed
 from tsugiki.data.rows import Rows
 from tsugiki.data.split import subsample
@@ -174,10 +175,8 @@ def _resting(asked: Adapter | Composed, seen: _Seen) -> list[Member]:
     if isinstance(asked, Composed):
         named = list(zip(asked.names, (package.grafts for package in asked.set.packages), strict=True))
     else:
-        named = [
-            (group.domain or text("report.explain_group", number=number + 1), list(group.grafts))
-            for number, group in enumerate(asked.package.groups)
-        ]
+        package = asked.package
+        named = [(group_name(package, number), list(group.grafts)) for number, group in enumerate(package.groups)]
     return [
         Member(
             name=name,

@@ -47,11 +47,17 @@ def seats_under(package: Package, name: str, gating: Gating) -> list[Seat]:
     """Players of one input of a package with groups: modules that always act, and groups that did."""
     found = [Seat(n, layer, 1.0, g, p) for n, layer, g, p in _layers(name, package.grafts, package.part("modules"))]
     for number, group in enumerate(package.groups):
-        called = group.domain or text("report.explain_group", number=number + 1)
+        called = group_name(package, number)
         params = package.part(f"groups.{number}")
         for own, layer, grafts, tensors in _layers(called, group.grafts, params):
             found += _acting(Seat(own, layer, 1.0, grafts, tensors), number, gating)
     return sorted(found, key=lambda seat: seat.layer)
+
+
+def group_name(package: Package, number: int) -> str:
+    """What a group is called: its domain, or its number among those that have none."""
+    group, named = package.groups[number], sum(group.domain is not None for group in package.groups)
+    return group.domain or text("report.explain_group", number=number - named + 1)
 
 
 def _layers(
