@@ -23,11 +23,11 @@ from torch import Tensor
 
 from benchmarks.machine import machine
 from tsugiki.adapt.adapted import AdaptedModel
+from tsugiki.base.memory import PeakMemory, held_bytes, mapped_bytes, release_freed
 from tsugiki.base.model import Base, load_base
 from tsugiki.base.suffix import run_states
 from tsugiki.base.tokens import encode, pad
 from tsugiki.data.rows import read_splits
-from tsugiki.evaluate.measure import PeakMemory, held_bytes, mapped_bytes, release_freed
 from tsugiki.placement.plan import STRATEGIES
 from tsugiki.train.config import PlacementSettings
 

@@ -4,15 +4,8 @@ import time
 
 import torch
 
-from tsugiki.evaluate.measure import (
-    Clock,
-    PeakMemory,
-    anonymous_bytes,
-    folder_bytes,
-    infer_flops,
-    latency_ms_p50,
-    mapped_bytes,
-)
+from tsugiki.base.memory import PeakMemory, anonymous_bytes, mapped_bytes
+from tsugiki.evaluate.measure import Clock, folder_bytes, infer_flops, latency_ms_p50
 
 MEGABYTE = 10**6
 

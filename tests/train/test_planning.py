@@ -73,7 +73,7 @@ def test_a_choice_is_measured_against_its_controls_and_its_forecast(bert, tmp_pa
     assert manifest.controls and {control.chosen for control in manifest.controls} == {first}
     assert set(manifest.forecasts) == {c.variant for c in trained.candidates if c.placement.modules}
     for costs in manifest.forecasts.values():
-        assert set(costs) == {"train_s", "latency_ms"}
+        assert set(costs) == {"train_s", "latency_ms", "peak_bytes"}
         assert all(cost.predicted > 0 and cost.measured > 0 for cost in costs.values())
     assert manifest.metrics["survey_s"] == pytest.approx(trained.seconds["survey"], abs=1e-3)
     assert trained.seconds["total"] > trained.seconds["survey"] and trained.curve[1][0] > trained.seconds["survey"]

@@ -2,16 +2,9 @@
 
 from pathlib import Path
 
+from tsugiki.base.memory import PeakMemory, held_bytes, mapped_bytes, release_freed
 from tsugiki.base.model import load_base
-from tsugiki.evaluate.measure import (
-    Clock,
-    PeakMemory,
-    held_bytes,
-    infer_flops,
-    latency_ms_p50,
-    mapped_bytes,
-    release_freed,
-)
+from tsugiki.evaluate.measure import Clock, infer_flops, latency_ms_p50
 from tsugiki.evaluate.method import METHODS, Job
 from tsugiki.spec import Spec
 

@@ -28,9 +28,10 @@ from typing import Any, NamedTuple
 import torch
 
 from tsugiki.base.kernels import lean_kernels
+from tsugiki.base.memory import PeakMemory, held_bytes, release_freed
 from tsugiki.base.model import built_in_folder
 from tsugiki.evaluate.confidence import confidence_of
-from tsugiki.evaluate.measure import PeakMemory, folder_bytes, held_bytes, release_freed
+from tsugiki.evaluate.measure import folder_bytes
 from tsugiki.evaluate.method import METHODS, Job, Method, Outcome
 from tsugiki.evaluate.metrics import macro_f1
 from tsugiki.evaluate.result import Result, write_results

@@ -108,7 +108,13 @@ class Costs:
 
 
 def fit_costs(
-    plans: Sequence[Plan], measure: Measure, anatomy: Anatomy, num_passes: int, pass_steps: int, fixed_bytes: int
+    plans: Sequence[Plan],
+    measure: Measure,
+    anatomy: Anatomy,
+    num_passes: int,
+    pass_steps: int,
+    fixed_bytes: int,
+    peaks: Sequence[float] = (),
 ) -> Costs:
     """Time some plans and find the coefficients.
 
@@ -119,19 +125,29 @@ def fit_costs(
         num_passes: over all rows, of a whole run.
         pass_steps: steps of one pass.
         fixed_bytes: of training, whatever is trained.
+        peaks: memory of training of the first and the third plan; empty where it was not measured.
     """
     found = [measure(plan) for plan in plans]
+    times, working = _working(peaks, [found[0].kept_bytes, found[min(2, len(found) - 1)].kept_bytes])
     trained = np.array([load_of(plan, anatomy) for plan in plans])
     # An answer runs all layers below the exit.
     answering = np.array([load_of(p, anatomy)._replace(layers=float(max(p.states))) for p in plans])
     return Costs(
         step_s=_solved(trained, [m.step_s for m in found]),
-        kept_bytes=_solved(trained, [m.kept_bytes for m in found]),
+        kept_bytes=_solved(trained, [times * m.kept_bytes for m in found]),
         answer_ms=_solved(answering, [m.answer_ms for m in found]),
         num_passes=num_passes,
         num_steps=num_passes * pass_steps,
-        fixed_bytes=fixed_bytes,
+        fixed_bytes=fixed_bytes + round(working),
     )
+
+
+def _working(peaks: Sequence[float], kept: Sequence[float]) -> tuple[float, float]:
+    """Bytes needed for each byte that is kept, never less than itself, and those beside."""
+    if len(peaks) < len(kept) or kept[1] <= kept[0]:
+        return 1.0, 0.0
+    times = max(1.0, (peaks[1] - peaks[0]) / (kept[1] - kept[0]))
+    return times, max(0.0, peaks[0] - times * kept[0])
 
 
 def load_of(plan: Plan, anatomy: Anatomy) -> Load:

@@ -13,6 +13,7 @@ from tsugiki.adapt.adapted import AdaptedModel
 from tsugiki.adapt.classifier import Classifier
 from tsugiki.adapt.package_checks import facts_of
 from tsugiki.adapt.tensors import part
+from tsugiki.base.memory import PeakMemory, held_bytes, release_freed
 from tsugiki.base.model import Base
 from tsugiki.manifest import Forecast, HeadFacts, Placement
 from tsugiki.placement.costs import Predicted
@@ -85,7 +86,12 @@ class Track:
         adapted = AdaptedModel(self.base.model, self.base.anatomy)
         scion = self._scion(plan, start, adapted).to(self.base.device)
         try:
-            result = fit(scion, self.train, self.held, self.settings, checkpoint, plan.variant, to_beat, began, passes)
+            release_freed()
+            held = held_bytes()
+            with PeakMemory() as memory:
+                result = fit(
+                    scion, self.train, self.held, self.settings, checkpoint, plan.variant, to_beat, began, passes
+                )
             if isinstance(scion, GroupedScion):
                 scion.settle(self.train.rows)
                 score, loss = evaluate(scion, self.held)
@@ -104,7 +110,8 @@ class Track:
         finally:
             adapted.detach()
         content = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        header = {"fit": json.dumps(vars(result)), "answer_ms": str(spent_ms), "found": json.dumps(found)}
+        told = {"answer_ms": spent_ms, "peak_bytes": max(0, memory.peak_bytes - held)}
+        header = {"fit": json.dumps(vars(result)), "told": json.dumps(told), "found": json.dumps(found)}
         if write_kept(done, content, header) and result.is_over:
             checkpoint.remove()
         return header, content
@@ -115,16 +122,17 @@ class Track:
             return Scion(adapted, plan.grafts, classifier, seed, part(plan.params, "modules"))
         return self.groups.scion(adapted, plan.grafts, classifier, self.train, self.held, seed)
 
-    def _forecasts(self, plan: Plan, result: Fit, spent_ms: float) -> dict[str, Forecast]:
+    def _forecasts(self, plan: Plan, result: Fit, came: Mapping[str, float]) -> dict[str, Forecast]:
         cost = self.costs.get(plan.variant)
         if cost is None:
             return {}
         share, began_s = (len(result.curve) - 1) / self.passes, result.curve[0][0]
         found = {
             "train_s": (share * cost.train_s, result.train_s - began_s),
-            "latency_ms": (cost.latency_ms, spent_ms),
+            "latency_ms": (cost.latency_ms, came["answer_ms"]),
+            "peak_bytes": (cost.peak_bytes, came["peak_bytes"]),
         }
-        return {name: Forecast(predicted=told, measured=came) for name, (told, came) in found.items()}
+        return {name: Forecast(predicted=told, measured=measured) for name, (told, measured) in found.items()}
 
     def classifier(self, plan: Plan, start: LinearHead | None) -> Classifier:
         """Reader and head to start from: those of the plan, the fitted head where it is warm, else zeros."""
@@ -142,7 +150,7 @@ class Track:
         return Classifier(plan.states, reader, params, weight, bias, mean, scale)
 
     def _candidate(self, plan: Plan, header: Mapping[str, str], tensors: dict[str, Tensor]) -> Candidate:
-        result, spent_ms, logits = Fit(**json.loads(header["fit"])), float(header["answer_ms"]), tensors.pop("logits")
+        result, told, logits = Fit(**json.loads(header["fit"])), json.loads(header["told"]), tensors.pop("logits")
         modules, groups = tuple(map(facts_of, plan.grafts)), self.groups
         exit = max(plan.states)
         boundary = min((g.layer for g in plan.grafts), default=exit)
@@ -158,6 +166,6 @@ class Track:
             head=HeadFacts(states=plan.states, reader=plan.reader.model_dump(mode="json")),
             tensors=tensors,
             logits=logits,
-            forecasts=self._forecasts(plan, result, spent_ms),
+            forecasts=self._forecasts(plan, result, told),
             routing=groups.facts(plan.grafts, json.loads(header["found"])) if groups and plan.grouped else None,
         )

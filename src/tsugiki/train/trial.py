@@ -9,6 +9,7 @@ import torch
 from accelerate import Accelerator
 
 from tsugiki.adapt.adapted import AdaptedModel
+from tsugiki.base.memory import PeakMemory, held_bytes, release_freed
 from tsugiki.base.model import Base
 from tsugiki.base.prefix_cache import PrefixCache
 from tsugiki.base.upkeep import CacheSettings
@@ -17,7 +18,7 @@ from tsugiki.placement.plan import Plan
 from tsugiki.placement.strategies.uniform import Uniform
 from tsugiki.train.clock import answer_ms
 from tsugiki.train.config import PlacementSettings
-from tsugiki.train.loop import Labelled, batches_of, num_passes, padded, parts_of, step
+from tsugiki.train.loop import Labelled, batches_of, num_passes, padded, parts_of, scores, step
 from tsugiki.train.prepare import Prepared
 from tsugiki.train.scion import Scion
 from tsugiki.train.track import Track
@@ -51,6 +52,20 @@ class Trial:
         finally:
             adapted.detach()
 
+    def peak_bytes(self, plan: Plan) -> float:
+        """Memory that steps and a pass over rows that are asked take at most; nothing of it stays."""
+        adapted = AdaptedModel(self.base.model, self.base.anatomy)
+        scion = Scion(adapted, plan.grafts, self.track.classifier(plan, None), seed=0).to(self.base.device)
+        try:
+            release_freed()
+            held = held_bytes()
+            with PeakMemory() as memory:
+                self._step_s(scion)
+                scores(scion, self.track.train.rows)
+            return float(max(0, memory.peak_bytes - held))
+        finally:
+            adapted.detach()
+
     def _step_s(self, scion: Scion) -> float:
         settings = self.track.settings
         accelerator = Accelerator()
@@ -81,8 +96,8 @@ class Trial:
 
         frozen = {p.untyped_storage().data_ptr() for p in self.base.model.parameters()}
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-            scores = scion(rows, largest)
-        del scores
+            logits = scion(rows, largest)
+        del logits
         return float(sum(size for place, size in kept.items() if place not in frozen))
 
 
@@ -110,7 +125,9 @@ def costs_of(ready: Prepared, lengths: Sequence[int]) -> Costs:
     trial = Trial(track, [[place[row] for row in batch] for batch in shown])
     pooled_bytes = len(rows) * (base.num_layers + 1) * base.width * torch.float32.itemsize
     passes = num_passes(settings, len(batches))
-    return fit_costs(plans, trial.measure, base.anatomy, passes, len(batches), pooled_bytes)
+    # What is kept for the way back is a part of what is needed; two plans that keep much and little tell the rest.
+    peaks = [trial.peak_bytes(plan) for plan in plans[:3:2]]
+    return fit_costs(plans, trial.measure, base.anatomy, passes, len(batches), pooled_bytes, peaks)
 
 
 def _plans(base: Base, placement: PlacementSettings) -> list[Plan]:

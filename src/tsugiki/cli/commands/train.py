@@ -142,9 +142,13 @@ def _placed(manifest: "Manifest") -> Iterator[str]:
     from tsugiki.report.card import control_sentence
 
     for variant, costs in manifest.forecasts.items():
-        train_s, latency = costs["train_s"], costs["latency_ms"]
-        told = {"predicted_s": train_s.predicted, "predicted_ms": latency.predicted}
-        came = {"measured_s": train_s.measured, "measured_ms": latency.measured}
+        train_s, latency, peak = costs["train_s"], costs["latency_ms"], costs["peak_bytes"]
+        told = {
+            "predicted_s": train_s.predicted,
+            "predicted_ms": latency.predicted,
+            "predicted_mb": peak.predicted / 1e6,
+        }
+        came = {"measured_s": train_s.measured, "measured_ms": latency.measured, "measured_mb": peak.measured / 1e6}
         yield say("cli.train.forecast", variant=variant, **told, **came)
     yield from map(control_sentence, manifest.controls)
 
