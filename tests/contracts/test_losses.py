@@ -17,8 +17,8 @@ ROUTER = ROUTERS.parse({"kind": "threshold"})
 def decision(scores, num_named=0, padded=()):
     rows = torch.arange(len(scores))
     rows[list(padded)] = -1
-    routing = ROUTER.route(scores.detach().where(rows[:, None] >= 0, -torch.inf))
-    return Decision(scores, routing, num_named, rows)
+    weights = ROUTER.weights(scores.detach().where(rows[:, None] >= 0, -torch.inf))
+    return Decision(scores, weights, num_named, rows)
 
 
 @st.composite

@@ -1,6 +1,6 @@
 """All modules of one site."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Self
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from tsugiki.adapt.dispatch import Dispatch
 from tsugiki.adapt.form import Form
 from tsugiki.adapt.routing import Routing
-from tsugiki.adapt.sizes import suited
+from tsugiki.adapt.sizes import is_narrow, suited
 from tsugiki.adapt.stack import Stack
 from tsugiki.base.anatomy import Site
 
@@ -103,6 +103,42 @@ class Bank(nn.Module):
             if not own.is_null:
                 y = (dispatch or suited(stack.form, own, x)).added(stack.form, stack.params, own, x, y)
         return y
+
+    def weighed(self, numbers: Sequence[int | None], weights: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        """`y` changed by modules that have a weight of their own on each token.
+
+        Args:
+            numbers: of the modules, (G,); None for one that is not here.
+            weights: of each of them on each token, (B, S, G); without a token on which none acts nothing is spared.
+            x: what the site reads, (B, S, I).
+            y: what the site returns, (B, S, O).
+        """
+        place = {number: at for at, number in enumerate(numbers) if number is not None}
+        for stack in self._stacked():
+            columns = [place.get(module, -1) for module in stack.modules]
+            if max(columns) < 0:
+                continue
+            own = weights if columns == [*range(weights.shape[-1])] else weights[..., columns]
+            if -1 in columns:
+                own = own * own.new_tensor([column >= 0 for column in columns])
+            if self.training and self.dropout:
+                own = own * self._kept(own[..., 0].numel()).view(own.shape[:-1])[..., None].to(own)
+            y = self._weighed(stack, own, x, y)
+        return y
+
+    def _weighed(self, stack: Stack, weights: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        if is_narrow(stack.form, len(stack.modules)):
+            wide = stack.form.joined(stack.params)
+            inner = stack.form.inner(wide, x, y)
+            gates = weights.to(inner).repeat_interleave(stack.form.channels, -1)
+            delta = stack.form.outer(wide, inner * gates)
+            return y + delta if torch.is_grad_enabled() else y.add_(delta)
+        routing, tokens = Routing.weighing(weights.flatten(0, 1)), x.reshape(-1, 1, x.shape[-1])
+        if routing.is_null:
+            return y
+        changed = y.reshape(-1, 1, y.shape[-1])
+        dispatch = suited(stack.form, routing, tokens)
+        return dispatch.added(stack.form, stack.params, routing, tokens, changed).reshape(y.shape)
 
     def _kept(self, number: int) -> Tensor:
         # Whole modules, row by row: what is left must do without its neighbours, as in a leave-one-out audit.

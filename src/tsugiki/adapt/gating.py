@@ -18,13 +18,13 @@ class Decision:
 
     Args:
         scores: how much better than nothing each group was that it decides on, (R, G).
-        routing: of these groups.
+        weights: with which they act, (R, G); zero where they do not.
         num_named: how many of them belong to domains; they come first.
         rows: row of the batch that each row here belongs to, -1 for padding, (R,).
     """
 
     scores: Tensor
-    routing: Routing
+    weights: Tensor
     num_named: int
     rows: Tensor
 
@@ -40,7 +40,7 @@ class Decision:
 
     def active(self) -> float:
         """Share of the groups without a domain that act on a row, in the mean (0..1)."""
-        return int((self.routing.modules >= self.num_named).sum()) / max(1, self.others.numel())
+        return int((self.weights[:, self.num_named :] > 0).sum()) / max(1, self.others.numel())
 
 
 class Deciding:
@@ -61,12 +61,6 @@ class Deciding:
             y: what it returns, (B, S, O).
         """
         raise NotImplementedError(type(self).__name__)
-
-
-def on_tokens(bank: Bank, routing: Routing, x: Tensor, y: Tensor) -> Tensor:
-    """`y` (B, S, O) changed under a routing of tokens, whose rows are B S; padding among them."""
-    tokens = bank.routed(routing, x.reshape(-1, 1, x.shape[-1]), y.reshape(-1, 1, y.shape[-1]))
-    return tokens.reshape(y.shape)
 
 
 @dataclass(eq=False)
@@ -93,6 +87,7 @@ class Gating(Deciding):
     pooled: Tensor | None = None
     domains: Tensor | None = None
     decisions: dict[str, Decision] = field(default_factory=dict)
+    _routings: dict[tuple[tuple[int | None, ...], int], Routing] = field(default_factory=dict)
 
     @property
     def names(self) -> set[str]:
@@ -105,14 +100,19 @@ class Gating(Deciding):
             y = bank.added(self.always, x, y)
         numbers = [bank.number(name) for name in self.groups]
         if POOLED in self.gates.keys:
-            whole = self._of_inputs()
-            own = whole.routing.renumbered(numbers[: whole.routing.num_modules], len(bank.forms))
+            own = self._routing(tuple(numbers[: self._of_inputs().weights.shape[1]]), len(bank.forms))
             y = y if own.is_null else bank.routed(own, x, y)
         if key in self.gates.keys:
-            tokens = self._of_tokens(key, x)
-            own = tokens.routing.renumbered(numbers[self.gates.num_named :], len(bank.forms))
-            y = y if own.is_null else on_tokens(bank, own, x, y)
+            weights = self._of_tokens(key, x).weights.unflatten(0, x.shape[:2])
+            y = bank.weighed(numbers[self.gates.num_named :], weights, x, y)
         return y
+
+    def _routing(self, numbers: tuple[int | None, ...], modules: int) -> Routing:
+        """The decision for whole inputs among the modules of a bank; banks that are made alike share it."""
+        if (numbers, modules) not in self._routings:
+            whole = Routing.weighing(self._of_inputs().weights)
+            self._routings[numbers, modules] = whole.renumbered(numbers, modules)
+        return self._routings[numbers, modules]
 
     def _of_inputs(self) -> Decision:
         """The decision for whole inputs, which is made once and kept."""
@@ -124,12 +124,12 @@ class Gating(Deciding):
                 own = self.domains[:, None] == torch.arange(number, device=scores.device)
                 named = torch.full_like(scores[:, :number], CERTAIN).where(own, -torch.inf)
                 scores = torch.cat([named, scores[:, number:]], 1)
-            self.decisions[POOLED] = Decision(scores, self.router.route(scores), number, rows)
+            self.decisions[POOLED] = Decision(scores, self.router.decided(scores), number, rows)
         return self.decisions[POOLED]
 
     def _of_tokens(self, key: str, x: Tensor) -> Decision:
         rows = torch.arange(len(x), device=x.device)[:, None].where(self.mask.bool(), -1).flatten()
         scores = self.gates.scores(key, x.flatten(0, 1))
         acting = scores.where(rows[:, None] >= 0, -torch.inf)
-        self.decisions[key] = Decision(scores, self.router.route(acting), 0, rows)
+        self.decisions[key] = Decision(scores, self.router.decided(acting), 0, rows)
         return self.decisions[key]

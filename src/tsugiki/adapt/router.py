@@ -32,10 +32,18 @@ class Router(Spec):
         Raises:
             RoutingError: a score is not a number, or the rule asks for more modules than there are.
         """
+        return Routing.weighing(self.decided(scores))
+
+    def decided(self, scores: Tensor) -> Tensor:
+        """The same as weights (R, E).
+
+        Raises:
+            RoutingError: as for `route`.
+        """
         if bool(scores.isnan().any()):
             row, module = (int(at) for at in scores.isnan().nonzero()[0])
             raise RoutingError("routing.score", row=row, module=module)
-        return Routing.weighing(self.weights(scores))
+        return self.weights(scores)
 
 
 ROUTERS: Family[Router] = Family("tsugiki.adapt.routers", Router)

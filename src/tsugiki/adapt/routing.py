@@ -73,6 +73,10 @@ class Routing:
         pairs = [((c, 1.0),) if isinstance(c, str) else c or () for c in choices]
         return cls.of([{number[n]: w for n, w in own if n in number and w} for own in pairs], len(modules))
 
+    @cached_property
+    def _parts(self) -> "dict[tuple[int, ...], Routing]":
+        return {}
+
     @property
     def is_null(self) -> bool:
         """Whether no module acts at all."""
@@ -104,7 +108,13 @@ class Routing:
         return found.index_put((self.rows, self.modules), self.weights, accumulate=True)
 
     def among(self, modules: Sequence[int]) -> "Routing":
-        """The pairs of some modules alone, numbered as they stand in the list."""
+        """The pairs of some modules alone, numbered as they stand in the list; kept, since many sites ask alike."""
+        found = self._parts.get(tuple(modules))
+        if found is None:
+            found = self._parts[tuple(modules)] = self._among(modules)
+        return found
+
+    def _among(self, modules: Sequence[int]) -> "Routing":
         new = torch.full((self.num_modules,), -1, device=self.modules.device)
         new[list(modules)] = torch.arange(len(modules), device=self.modules.device)
         number = new[self.modules]

@@ -16,10 +16,15 @@ _FEW = 16
 _LOOP, _GATHER, _JOINED, _GROUPED = (DISPATCHES.parse({"kind": k}) for k in ("loop", "gather", "joined", "grouped"))
 
 
+def is_narrow(form: Form, modules: int) -> bool:
+    """Whether two products over all modules are cheaper than sorting rows by theirs."""
+    return 0 < form.channels * modules <= _NARROW
+
+
 def suited(form: Form, routing: Routing, x: Tensor) -> Dispatch:
     """The dispatch for a routing of rows (R, S, I)."""
     if x.shape[1] >= _LONG or len(routing.rows) <= _FEW or not form.channels:
         return _GATHER
-    if form.channels * routing.num_modules <= _NARROW:
+    if is_narrow(form, routing.num_modules):
         return _JOINED
     return _GROUPED if _GROUPED.takes(form) else _LOOP

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from tsugiki.adapt.bank import Bank
-from tsugiki.adapt.gating import Deciding, on_tokens
+from tsugiki.adapt.gating import Deciding
 from tsugiki.adapt.routing import Routing
 from tsugiki.auditing.seats import Seat
 
@@ -32,19 +32,19 @@ class Coalitions(Deciding):
     def changed(self, key: str, bank: Bank, x: Tensor, y: Tensor) -> Tensor:
         """As the contract says."""
         whole = self.present.new_zeros(len(y), len(bank.forms))
-        tokens = self.present.new_zeros(len(y), y.shape[1], len(bank.forms))
+        by_token = any(key in seat.by_token for seat in self.seats)
+        tokens = self.present.new_zeros(len(y), y.shape[1], len(bank.forms)) if by_token else None
         for number, seat in enumerate(self.seats):
             module = bank.number(str(number))
             if module is None:
                 continue
-            if key in seat.by_token:
+            if tokens is not None and key in seat.by_token:
                 tokens[..., module] = self.present[:, number, None] * seat.by_token[key]
             else:
                 whole[:, module] = self.present[:, number] * seat.weight
         routing = Routing.weighing(whole)
         y = y if routing.is_null else bank.routed(routing, x, y)
-        routing = Routing.weighing(tokens.flatten(0, 1))
-        return y if routing.is_null else on_tokens(bank, routing, x, y)
+        return y if tokens is None else bank.weighed([*range(len(bank.forms))], tokens, x, y)
 
 
 def presence(coalitions: Sequence[Sequence[int]], players: int, device: torch.device) -> Tensor:

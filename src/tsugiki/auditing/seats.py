@@ -70,15 +70,14 @@ def _layers(
 def _acting(seat: Seat, number: int, gating: Gating) -> Iterator[Seat]:
     """The seat of a group with the weights that it had; none where it did not act."""
     whole = gating.decisions.get(POOLED)
-    if whole is not None and number < whole.routing.num_modules:
-        weight = float(whole.routing.dense()[0, number])
+    if whole is not None and number < whole.weights.shape[1]:
+        weight = float(whole.weights[0, number])
         if weight:
             yield Seat(seat.name, seat.layer, weight, seat.grafts, seat.params)
         return
     sites = {key: gating.decisions[key] for key in (f"{g.layer}.{g.site}" for g in seat.grafts)}
     by_token = {
-        key: decision.routing.dense()[decision.rows >= 0, number - gating.gates.num_named]
-        for key, decision in sites.items()
+        key: decision.weights[decision.rows >= 0, number - gating.gates.num_named] for key, decision in sites.items()
     }
     mean = float(torch.stack(list(by_token.values())).mean())
     if mean:
