@@ -11,6 +11,7 @@ import logging
 import os
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -117,7 +118,7 @@ def main() -> None:
     logging.disable(logging.WARNING)
     splits, kept = rows_of(options.data), Kept(options.out)
     for way in WAYS:
-        runs = [kept.get(f"{way} {seed}", lambda w=way, s=seed: of_way(splits, w, s)) for seed in range(SEEDS)]
+        runs = [kept.get(f"{way} {seed}", partial(of_way, splits, way, seed)) for seed in range(SEEDS)]
         for variant in runs[0]:
             for name in runs[0][variant]:
                 values = [run[variant][name] for run in runs]
