@@ -236,12 +236,28 @@ class AdaptedModel:
         return self._routings[key]
 
     def _watch_forward(self) -> None:
+        _let_compilers_see_hooks()
         context, root = self._context, trunk(self.model)
         self._hooks.append(root.register_forward_pre_hook(lambda *_: context.begin()))
         self._hooks.append(root.register_forward_hook(lambda *_: context.end(), always_call=True))
         for layer in layers_of(self.model, self.anatomy):
             if hasattr(layer, "gradient_checkpointing"):
                 self._hooks.extend(_bind_checkpoint(layer, context))
+
+
+def _let_compilers_see_hooks() -> None:
+    """Have `torch.compile` tell a module with hooks from one without.
+
+    By default it does not look, and runs the code that it compiled for the one for the other: modules then do nothing,
+    without a word. What was compiled by then is forgotten.
+    """
+    # Models bring it along; whoever only reads a package need not wait for it.
+    import torch._dynamo.config
+
+    if not torch._dynamo.config.skip_nnmodule_hook_guards:
+        return
+    torch._dynamo.config.skip_nnmodule_hook_guards = False
+    torch._dynamo.reset()
 
 
 def _named(route: Route) -> set[str]:
