@@ -69,7 +69,7 @@ class Adapter:
 def trained():
     return SimpleNamespace(
         adapter=Adapter(),
-        candidates=[SimpleNamespace(facts=lambda facts=facts: facts) for facts in CANDIDATES],
+        candidates=[SimpleNamespace(facts=lambda facts=facts: facts, routing=None) for facts in CANDIDATES],
         seconds={"cache": 2.0, "head": 0.2, "suffix 4/6": 9.2, "total": 11.4},
         verdict="Grafting pays here.",
         predicted_s=10.4,

@@ -63,7 +63,7 @@ def asked(monkeypatch):
 def test_train_hands_everything_on(tsugiki, asked):
     line = ["--base", "b", "--config", "run.toml", "--set", "train.max_rows=20", "--set", "name=x=y"]
     line += ["--text", "t", "--label", "l", "--sheet", "s", "--encoding", "cp932"]
-    line += ["--pair", "p", "--task", "tag", "--from", "old"]
+    line += ["--pair", "p", "--task", "tag", "--from", "old", "--domains", "d"]
     assert tsugiki("train", "rows.csv", "--out", "made", *line).code == 0
     assert asked["train"] == {
         "rows": "rows.csv",
@@ -73,6 +73,7 @@ def test_train_hands_everything_on(tsugiki, asked):
         "text": "t",
         "pair": "p",
         "label": "l",
+        "domains": "d",
         "task": "tag",
         "sheet": "s",
         "encoding": "cp932",

@@ -42,6 +42,19 @@ class PeakMemory:
             self.peak_bytes = max(self.peak_bytes, anonymous_bytes())
 
 
+class Growth(PeakMemory):
+    """By how much the memory of this process grows at most within the block, above what it held when this was made."""
+
+    def __init__(self) -> None:
+        release_freed()
+        self._held = held_bytes()
+
+    @property
+    def num_bytes(self) -> int:
+        """The growth, when the block is over."""
+        return max(0, self.peak_bytes - self._held)
+
+
 def held_bytes() -> int:
     """Memory that this process holds now, as `PeakMemory` counts it."""
     return anonymous_bytes() + (torch.cuda.memory_allocated() if torch.cuda.is_available() else 0)

@@ -9,7 +9,7 @@ import torch
 from accelerate import Accelerator
 
 from tsugiki.adapt.adapted import AdaptedModel
-from tsugiki.base.memory import PeakMemory, held_bytes, release_freed
+from tsugiki.base.memory import Growth
 from tsugiki.base.model import Base
 from tsugiki.base.prefix_cache import PrefixCache
 from tsugiki.base.upkeep import CacheSettings
@@ -57,12 +57,10 @@ class Trial:
         adapted = AdaptedModel(self.base.model, self.base.anatomy)
         scion = Scion(adapted, plan.grafts, self.track.classifier(plan, None), seed=0).to(self.base.device)
         try:
-            release_freed()
-            held = held_bytes()
-            with PeakMemory() as memory:
+            with Growth() as memory:
                 self._step_s(scion)
                 scores(scion, self.track.train.rows)
-            return float(max(0, memory.peak_bytes - held))
+            return float(memory.num_bytes)
         finally:
             adapted.detach()
 
