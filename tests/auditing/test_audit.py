@@ -6,13 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from tests.support.members import train_members
 from tests.support.runs import easy_rows, easy_splits, quick_config
 from tsugiki.audited import Member
 from tsugiki.auditing.audit import _asked, audit, pair_of
 from tsugiki.auditing.case import case_of
 from tsugiki.auditing.receipts import receipt
-from tsugiki.base.model import load_base
 from tsugiki.composed.adapters import Composed
 from tsugiki.composed.folder import compose
 from tsugiki.data.rows import Rows, Splits
@@ -26,16 +24,6 @@ from tsugiki.tasks.adapter import Adapter
 from tsugiki.train.run import train_adapter
 
 TEXT = "oil leak at the pump"
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    return train_members(tmp_path_factory.mktemp("members"))
-
-
-@pytest.fixture(scope="module")
-def base(folders):
-    return load_base(str(folders / "base"), precision="fp32")
 
 
 @pytest.fixture(scope="module")

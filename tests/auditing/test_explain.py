@@ -3,26 +3,14 @@
 import pytest
 import torch
 
-from tests.support.members import train_members
 from tests.support.runs import easy_rows
 from tsugiki.adapt.package import Package
 from tsugiki.auditing.explain import explain
-from tsugiki.base.model import load_base
 from tsugiki.composed.adapters import Composed
 from tsugiki.composed.folder import compose
 from tsugiki.tasks.adapter import Adapter
 
 TEXT = "oil leak at the pump"
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    return train_members(tmp_path_factory.mktemp("members"))
-
-
-@pytest.fixture(scope="module")
-def base(folders):
-    return load_base(folders / "base", precision="fp32")
 
 
 def loaded(folders, base, name):

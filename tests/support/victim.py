@@ -20,7 +20,7 @@ from tsugiki.base import prefix_cache
 from tsugiki.placement.plan import Plan
 from tsugiki.train import checkpoint, loop
 from tsugiki.train.config import RoutingSettings
-from tsugiki.train.grouped import Setup
+from tsugiki.train.grouping import Setup
 from tsugiki.train.run import train_adapter
 from tsugiki.train.track import Track
 

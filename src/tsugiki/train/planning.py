@@ -17,7 +17,7 @@ from tsugiki.placement.costs import Predicted
 from tsugiki.placement.plan import STRATEGIES, Informed, Plan, Strategy, plan_of
 from tsugiki.train.config import Config
 from tsugiki.train.continued import continued
-from tsugiki.train.grouped import require_sound
+from tsugiki.train.grouping import require_sound
 from tsugiki.train.prepare import Prepared
 from tsugiki.train.survey import survey
 

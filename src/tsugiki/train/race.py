@@ -11,7 +11,7 @@ from tsugiki.manifest import Control
 from tsugiki.placement.plan import Plan, head_states
 from tsugiki.train.candidate import Candidate
 from tsugiki.train.choice import best_of
-from tsugiki.train.grouped import Setup
+from tsugiki.train.grouping import Setup
 from tsugiki.train.head import LinearHead
 from tsugiki.train.heads import head_candidate, joined, words_candidate
 from tsugiki.train.heat import Heat

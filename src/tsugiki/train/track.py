@@ -23,7 +23,8 @@ from tsugiki.train.candidate import Candidate
 from tsugiki.train.checkpoint import Checkpoint, read_kept, write_kept
 from tsugiki.train.clock import answer_ms
 from tsugiki.train.config import TrainSettings
-from tsugiki.train.grouped import GroupedScion, Setup, found_by_gates
+from tsugiki.train.grouped import GroupedScion
+from tsugiki.train.grouping import Setup, found_by_gates
 from tsugiki.train.head import LinearHead
 from tsugiki.train.heads import features_of
 from tsugiki.train.loop import Fit, Labelled, batches_of, evaluate, fit, num_passes, scores
