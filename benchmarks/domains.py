@@ -3,13 +3,12 @@
 `python -m benchmarks.domains --data FOLDER --out FILE`. CLINC150, whose 150 intents its authors drew up in ten domains
 of fifteen (Larson et al. 2019, the list below); out-of-scope rows have none. At most 4,000 training rows, 1,000 of
 validation, 2,000 of test; modules at all projections from layer 4 of 6, three seeds: modules that always act; groups of
-rank 4 for each domain beside them; four groups without a domain beside them, by token. Nothing is timed.
+rank 4 for each domain beside them. Nothing is timed.
 """
 
 import argparse
 import logging
 import os
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -32,10 +31,6 @@ SETTINGS = {
     "train.words": False,
     "placement.strategy": "uniform",
     "placement.boundary": 4,
-}
-WAYS: dict[str, dict[str, Any]] = {
-    "domains": {},
-    "anonymous": {"routing.anonymous": 4, "routing.route_by": "token"},
 }
 _INTENTS = {
     "banking": """freeze_account routing pin_change bill_due pay_bill account_blocked interest_rate min_payment
@@ -76,20 +71,15 @@ def _with_domains(rows: Rows, most: int) -> Rows:
     return replace(few, domains=tuple(DOMAIN.get(label, "") for label in few.labels or ()))
 
 
-def of_way(splits: Splits, way: str, seed: int) -> dict[str, Any]:
+def of_seed(splits: Splits, seed: int) -> dict[str, Any]:
     """Scores on the test rows of all that was trained."""
-    given = splits if way == "domains" else Splits(*[rows and replace(rows, domains=None) for rows in _parts(splits)])
-    trained = train_adapter(given, read_config(None, {**SETTINGS, **WAYS[way], "train.seed": seed}))
+    trained = train_adapter(splits, read_config(None, {**SETTINGS, "train.seed": seed}))
     found: dict[str, Any] = {}
     for candidate in trained.candidates:
         adapter = trained.adapter_of(candidate)
         found[candidate.variant] = {"num_trainable": candidate.num_trainable, **_scores(adapter, splits.test)}
         adapter.close()
     return found
-
-
-def _parts(splits: Splits) -> Iterator[Rows | None]:
-    yield from (splits.train, splits.validation, splits.test)
 
 
 def _scores(adapter: Adapter, test: Rows | None) -> dict[str, Any]:
@@ -106,7 +96,7 @@ def _scores(adapter: Adapter, test: Rows | None) -> dict[str, Any]:
         named = right([domain or None for domain in test.domains])
         told |= {"named": float(named[inside].mean()), "of_named": float(asked[inside].mean() / named[inside].mean())}
         told |= {"lost": float((named & ~asked)[inside].mean()), "won": float((asked & ~named)[inside].mean())}
-    return told | (dict(routing.metrics) if routing is not None else {})
+    return told | ({f"validation_{k}": v for k, v in routing.metrics.items()} if routing is not None else {})
 
 
 def main() -> None:
@@ -117,12 +107,11 @@ def main() -> None:
     options = parser.parse_args()
     logging.disable(logging.WARNING)
     splits, kept = rows_of(options.data), Kept(options.out)
-    for way in WAYS:
-        runs = [kept.get(f"{way} {seed}", partial(of_way, splits, way, seed)) for seed in range(SEEDS)]
-        for variant in runs[0]:
-            for name in runs[0][variant]:
-                values = [run[variant][name] for run in runs]
-                print(f"{way:10} {variant:20} {name:15} {mean(values):.4f} ± {stdev(values):.4f}")
+    runs = [kept.get(f"seed {seed}", partial(of_seed, splits, seed)) for seed in range(SEEDS)]
+    for variant in runs[0]:
+        for name in runs[0][variant]:
+            values = [run[variant][name] for run in runs]
+            print(f"{variant:20} {name:15} {mean(values):.4f} ± {stdev(values):.4f}")
     kept.get("machine", machine)
 
 
