@@ -57,7 +57,8 @@ class Pair(Spec):
         together: what the answer loses without both, in nats, in the mean.
         alone: what it loses without the first alone, and without the second alone.
         instead: what each of them brings where the other is not.
-        beyond: what they bring together beyond what each is missed for: below zero each covers for the other.
+        beyond: what they bring together beyond what each brings where the other is not: below zero each covers for the
+            other.
         error: standard error of that mean.
     """
 

@@ -69,13 +69,14 @@ class Receipt(Spec):
         probability: float,
         change: float,
     ) -> "Receipt":
-        """Make one out, rounded."""
+        """Make one out, rounded; what rounds to no weight has not fired."""
+        whole = [Fired(name=n, layer=at, weight=_rounded(w, _WEIGHT_DIGITS)) for n, at, w in fired]
         return cls(
             tsugiki_version=tsugiki_version,
             input=hashlib.sha256(text.encode()).hexdigest(),
             base=base,
             packages=packages,
-            fired=tuple(Fired(name=n, layer=at, weight=_rounded(w, _WEIGHT_DIGITS)) for n, at, w in fired),
+            fired=tuple(found for found in whole if found.weight),
             label=label,
             probability=_rounded(probability, _WEIGHT_DIGITS),
             change=_rounded(change, _CHANGE_DIGITS),

@@ -1,6 +1,7 @@
 """What an audit says of players that were planted, and of adapters that were trained."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -159,6 +160,31 @@ def test_a_coalition_of_everybody_answers_as_the_adapter_does(grouped):
         assert whole.label == answer.label and whole.probability == pytest.approx(answer.probability, abs=1e-5)
 
 
+@pytest.mark.parametrize("form", [{"kind": "scale"}, {"kind": "bottleneck", "rank": 2}])
+def test_that_holds_for_forms_that_read_what_a_site_returns_as_well(folders, form):
+    splits = easy_splits(60, 15)
+    placed = {"placement.strategy": "top", "placement.boundary": 2, "placement.sites": ["mlp.up"], "train.words": False}
+    routing = {"routing.form": form, "placement.form": form, "routing.anonymous": 2}
+    trained = train_adapter(splits, quick_config(folders / "base", **placed, **routing))
+    (found,) = [candidate for candidate in trained.candidates if candidate.routing]
+    adapter = trained.adapter_of(found)
+    for text in easy_rows(4, 5).texts:
+        case = case_of(adapter, text)
+        assert case is not None
+        whole, _ = case.answering.predictions(case.logits())
+        assert whole.probability == pytest.approx(adapter.predict(text)[0].probability, abs=1e-5)
+    adapter.close()
+
+
+def test_a_domain_that_is_called_like_its_adapter_is_another_player(grouped):
+    manifest = grouped.manifest.model_copy(update={"name": "long"})
+    adapter = Adapter(replace(grouped.package, manifest=manifest), grouped.base)
+    found = audit(adapter, easy_rows(12, 5))
+    assert len({(member.name, member.layer) for member in found.members}) == len(found.members)
+    assert all(member.activity <= 1.0 for member in found.members)
+    adapter.close()
+
+
 def test_labels_that_are_not_known_are_judged_by_the_answer_that_is_given(folders, base):
     adapter, rows = Adapter.load(folders / "low", base), easy_rows(6, 5)
     given = tuple(answer.label for answer in adapter.predict(rows.texts))
@@ -205,6 +231,13 @@ def test_the_same_answer_gives_a_receipt_that_agrees_and_another_one_does_not(fo
     assert not found.agrees(found.model_copy(update={"label": "other"}))
     assert not found.agrees(receipt(Adapter.load(folders / "suffix", base), TEXT))
     assert not found.agrees(receipt(adapter, TEXT + " the"))
+
+
+def test_what_rounds_to_no_weight_has_not_fired():
+    facts: Any = {"tsugiki_version": "1", "base": None, "packages": (), "label": "a", "probability": 0.5, "change": -1e-9}
+    one = Receipt.of("text", fired=(("a", 1, 1.0), ("b", 1, 1e-6)), **facts)
+    other = Receipt.of("text", fired=(("a", 1, 1.0),), **facts)
+    assert one == other and b"-0.0" not in one.to_bytes()
 
 
 def test_what_nobody_knows_and_what_words_answer_have_receipts_as_well(folders, base):

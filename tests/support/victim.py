@@ -96,11 +96,27 @@ def train_plans_together(folder: str, rows: int, settings: dict[str, Any], out: 
 
 def train_groups_together(folder: str, rows: int, settings: dict[str, Any], out: str) -> None:
     """One plan with groups that find their inputs by themselves."""
+    _train_groups(folder, rows, settings, out, RoutingSettings(anonymous=2, route_by="token"), ())
+
+
+def train_domains_together(folder: str, rows: int, settings: dict[str, Any], out: str) -> None:
+    """One plan with groups of two domains, of which most rows have none."""
+    _train_groups(folder, rows, settings, out, RoutingSettings(), ("one", "other"))
+
+
+def _train_groups(
+    folder: str, rows: int, settings: dict[str, Any], out: str, routing: RoutingSettings, domains: tuple[str, ...]
+) -> None:
     started = track(Path(folder), splits=easy_splits(rows), **settings)
-    routing = RoutingSettings(anonymous=2, route_by="token", form={"kind": "bottleneck", "rank": 4})
+    routing = routing.model_copy(update={"form": {"kind": "bottleneck", "rank": 4}})
     parts = {name: getattr(started, name) for name in ("train", "held")}
-    nowhere = {name: replace(part, domains=torch.full((len(part.rows),), -1)) for name, part in parts.items()}
-    started = replace(started, groups=Setup(started.base, routing, ()), **nowhere)
+    where = {
+        name: replace(part, domains=torch.arange(len(part.rows)) % 6 if domains else torch.full((len(part.rows),), -1))
+        for name, part in parts.items()
+    }
+    for part in where.values():
+        part.domains[part.domains > 1] = -1
+    started = replace(started, groups=Setup(started.base, routing, domains), **where)
     _train(started, [replace(suffix_plan(started.base), variant="grouped", grouped=True)], out)
 
 

@@ -91,7 +91,7 @@ def test_the_decision_of_validation_is_that_of_answering(done):
     torch.testing.assert_close(logits, grouped(trained).logits, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("fault", ["missing", "shape", "order", "router"])
+@pytest.mark.parametrize("fault", ["missing", "shape", "order", "router", "too many", "below", "above"])
 def test_a_package_whose_groups_do_not_hang_together_is_refused(done, fault, tmp_path):
     _, adapter, _ = done
     manifest, tensors = adapter.manifest, dict(adapter.package.tensors)
@@ -102,9 +102,12 @@ def test_a_package_whose_groups_do_not_hang_together_is_refused(done, fault, tmp
         tensors["gates.pooled.weight"] = tensors["gates.pooled.weight"][:, :-1].clone()
     elif fault == "order":
         manifest = manifest.model_copy(update={"routing": routing.model_copy(update={"groups": routing.groups[::-1]})})
+    elif fault in ("router", "too many"):
+        rule = {"kind": "nobody"} if fault == "router" else {"kind": "top_k", "k": 99}
+        manifest = manifest.model_copy(update={"routing": routing.model_copy(update={"router": rule})})
     else:
-        broken = routing.model_copy(update={"router": {"kind": "nobody"}})
-        manifest = manifest.model_copy(update={"routing": broken})
+        wrong = manifest.placement.model_copy(update={"boundary": -1 if fault == "below" else 99})
+        manifest = manifest.model_copy(update={"placement": wrong})
     with pytest.raises(PackageError):
         check_contents(manifest, tensors)
 
@@ -152,7 +155,7 @@ def test_equal_seeds_give_equal_groups_and_another_seed_others(bert):
     [
         (lambda _: "all", "train.few_domains"),
         (lambda _: "", "train.few_domains"),
-        (lambda text: text, "train.rare_domains"),
+        (lambda text: text, "train.few_domains"),
     ],
 )
 def test_domains_that_cannot_be_told_apart_are_refused(bert, domains, code):
@@ -167,6 +170,29 @@ def test_rows_without_a_domain_train_along_and_a_budget_is_refused(bert):
     with pytest.raises(ConfigError) as error:
         run(bert, **{"budget.max_params": "2%", "placement.strategy": "evidence"})
     assert error.value.code == "train.no_groups_here"
+
+
+def test_a_domain_with_one_row_gets_no_modules_and_that_is_said(bert, caplog):
+    some = with_domains(name=lambda text: "long" if len(text.split()) > 5 else "short")
+    lone = replace(some.train, domains=("lone", *some.train.domains[1:]))
+    found = grouped(run(bert, replace(some, train=lone)))
+    assert found.routing.domains == ("long", "short") and "lone" in caplog.text
+
+
+def test_what_lost_beside_groups_is_gone_on_from_without_them(done, bert, tmp_path):
+    from tsugiki.train.continued import settings_of
+
+    trained, _, _ = done
+    plain = next(candidate for candidate in trained.candidates if candidate.routing is None)
+    adapter = trained.adapter_of(plain)
+    adapter.save(tmp_path / "plain")
+    settings = settings_of(load_package(tmp_path / "plain"))
+    assert "routing" not in settings and "domains" not in settings["data"]
+    adapter.close()
+
+
+def test_gates_without_a_loss_beside_the_task_learn_as_well(bert):
+    assert grouped(run(bert, easy_splits(120, 30), **{"routing.anonymous": 2, "routing.losses": []})).routing
 
 
 @pytest.mark.parametrize("part", ["router", "form", "losses"])

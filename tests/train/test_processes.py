@@ -80,9 +80,10 @@ def test_processes_whose_shares_have_unequal_numbers_of_parts_agree_as_well(tmp_
         assert farthest(one[plan], two[plan]) < 5e-4
 
 
-def test_processes_agree_on_groups_also_where_one_has_no_row_for_them(tmp_path):
+@pytest.mark.parametrize("work", [victim.train_groups_together, victim.train_domains_together])
+def test_processes_agree_on_groups_also_where_one_has_no_row_for_them(work, tmp_path):
     folder = tmp_path / "two"
-    run_together(folder, 2, victim.train_groups_together, settings={"batch_rows": 1, "epochs": 1})
+    run_together(folder, 2, work, settings={"batch_rows": 1, "epochs": 1})
     one, other = (load_file(folder / f"grouped-{rank}.safetensors") for rank in range(2))
     assert farthest(one, other) == 0.0 and float(one["groups.1.2.residual.up"].abs().max()) > 1e-3
 

@@ -13,7 +13,7 @@ from tsugiki.adapt.gates import gate_shapes
 from tsugiki.adapt.reader import READERS
 from tsugiki.adapt.router import ROUTERS
 from tsugiki.base.model import Base
-from tsugiki.errors import BaseModelError, ConfigError, PackageError
+from tsugiki.errors import BaseModelError, ConfigError, PackageError, RoutingError
 from tsugiki.manifest import Manifest, ModuleFacts
 
 if TYPE_CHECKING:
@@ -122,6 +122,8 @@ def _check_placement(manifest: Manifest) -> None:
     twice = [where for (_, *where), n in of_each.items() if n > 1]
     if twice:
         raise PackageError("package.twice", package=name, site="layers.{}.{}".format(*twice[0]))
+    if not 0 <= placement.boundary <= placement.exit:
+        raise PackageError("package.boundary", package=name, found=placement.boundary, allowed=f"0..{placement.exit}")
     for _, module in _modules(manifest):
         if not placement.boundary <= module.layer < placement.exit:
             allowed = f"{placement.boundary}..{placement.exit - 1}"
@@ -131,8 +133,10 @@ def _check_placement(manifest: Manifest) -> None:
         if named != sorted(named, reverse=True):
             raise PackageError("package.groups", package=name)
         try:
-            ROUTERS.parse(manifest.routing.router)
-        except ConfigError as error:
+            router = ROUTERS.parse(manifest.routing.router)
+            for shape in _gates(manifest, {}).values():
+                router.decided(torch.zeros(1, shape[0]))
+        except (ConfigError, RoutingError) as error:
             raise PackageError("package.kind", where="routing.router", reason=error) from None
     for state in manifest.head.states:
         if not 0 <= state <= placement.exit:

@@ -56,9 +56,9 @@ class _Seen:
             both = without[_rest(len(case.seats), (one, other))]
             self.pairs[who[one], who[other]].append((both, rest[one,], rest[other,]))
 
-    def members(self, answered: int) -> tuple[Member, ...]:
+    def members(self, rows: int) -> tuple[Member, ...]:
         """Each player over all rows, by layer."""
-        return tuple(self._member(who, answered) for who in self._order())
+        return tuple(self._member(who, rows) for who in self._order())
 
     def related(self) -> tuple[Pair, ...]:
         """Each pair over the rows on which both acted."""
@@ -68,14 +68,14 @@ class _Seen:
     def _order(self) -> list[_Who]:
         return sorted(self.num_modules, key=lambda who: (who[1], who[0]))
 
-    def _member(self, who: _Who, answered: int) -> Member:
+    def _member(self, who: _Who, rows: int) -> Member:
         weights, effects = np.array(self.weights[who]), np.array(self.effects[who])
         told = len(weights) >= _FEWEST_WEIGHTS and weights.std() > 0 and effects.std() > 0
         return Member(
             name=who[0],
             layer=who[1],
             num_modules=self.num_modules[who],
-            activity=len(weights) / answered,
+            activity=len(weights) / rows,
             weight=float(weights.mean()),
             effect=float(effects.mean()),
             error=_error(effects),
@@ -106,7 +106,8 @@ def audit(asked: Adapter | Composed, rows: Rows) -> Audit:
     seen, answered = _Seen(), 0
     acting: dict[str, Counter[str]] = defaultdict(Counter)
     of_each: Counter[str] = Counter()
-    labels, where = rows.labels or ("",) * len(rows), rows.domains or rows.labels
+    labels: tuple[str | None, ...] = rows.labels or (None,) * len(rows)
+    where = rows.domains or rows.labels
     with progress(text("audit.bar"), len(rows)) as advance:
         for number, (asking, label) in enumerate(zip(rows.texts, labels, strict=True)):
             case = case_of(asked, asking)
@@ -122,7 +123,7 @@ def audit(asked: Adapter | Composed, rows: Rows) -> Audit:
         adapter=name,
         num_rows=len(rows),
         num_unanswered=len(rows) - answered,
-        members=(*seen.members(max(1, answered)), *_resting(asked, seen)),
+        members=(*seen.members(len(rows)), *_resting(asked, seen)),
         pairs=seen.related(),
         activity=shares,
     )
@@ -164,10 +165,13 @@ def _error(values: NDArray[np.float64]) -> float | None:
     return float(values.std(ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else None
 
 
-def _wanted(case: Case, label: str) -> Tensor | None:
+def _wanted(case: Case, label: str | None) -> Tensor | None:
+    """The right answer as a target; None where nobody says it, or the adapter does not know it."""
+    if label is None:
+        return None
     task = case.answering.task
     target = task.targets([label])
-    return target if label and bool(task.known(target).all()) else None
+    return target if bool(task.known(target).all()) else None
 
 
 def _resting(asked: Adapter | Composed, seen: _Seen) -> list[Member]:

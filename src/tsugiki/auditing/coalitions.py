@@ -31,20 +31,26 @@ class Coalitions(Deciding):
 
     def changed(self, key: str, bank: Bank, x: Tensor, y: Tensor) -> Tensor:
         """As the contract says."""
-        whole = self.present.new_zeros(len(y), len(bank.forms))
-        by_token = any(key in seat.by_token for seat in self.seats)
-        tokens = self.present.new_zeros(len(y), y.shape[1], len(bank.forms)) if by_token else None
+        for always in (True, False):
+            routing = Routing.weighing(self._whole(key, bank, always))
+            y = y if routing.is_null else bank.routed(routing, x, y)
+        if not any(key in seat.by_token for seat in self.seats):
+            return y
+        tokens = self.present.new_zeros(len(y), y.shape[1], len(bank.forms))
         for number, seat in enumerate(self.seats):
             module = bank.number(str(number))
-            if module is None:
-                continue
-            if tokens is not None and key in seat.by_token:
+            if module is not None and key in seat.by_token:
                 tokens[..., module] = self.present[:, number, None] * seat.by_token[key]
-            else:
-                whole[:, module] = self.present[:, number] * seat.weight
-        routing = Routing.weighing(whole)
-        y = y if routing.is_null else bank.routed(routing, x, y)
-        return y if tokens is None else bank.weighed([*range(len(bank.forms))], tokens, x, y)
+        return bank.weighed([*range(len(bank.forms))], tokens, x, y)
+
+    def _whole(self, key: str, bank: Bank, always: bool) -> Tensor:
+        """Weights of modules that act on all tokens alike, those that always act or the others, (B, modules)."""
+        found = self.present.new_zeros(len(self.present), len(bank.forms))
+        for number, seat in enumerate(self.seats):
+            module = bank.number(str(number))
+            if module is not None and key not in seat.by_token and seat.always == always:
+                found[:, module] = self.present[:, number] * seat.weight
+        return found
 
 
 def presence(coalitions: Sequence[Sequence[int]], players: int, device: torch.device) -> Tensor:

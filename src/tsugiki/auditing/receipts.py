@@ -25,11 +25,12 @@ def receipt(asked: Adapter | Composed, text: str) -> Receipt:
     whole = answering.predictions(logits)[0]
     best = answering.task.answers(logits[:1]).best
     losses = answering.task.losses(logits, best.expand(2, *best.shape[1:]))
-    facts = case.package.manifest.base
+    manifest = case.package.manifest
+    ran = manifest.base.layer_digests[: manifest.placement.exit + 1]
     return Receipt.of(
         text,
         tsugiki_version=made,
-        base=weights_digest(facts.layer_digests) if case.base is not None else None,
+        base=weights_digest(ran) if case.base is not None else None,
         packages=tuple(package.digest for package in case.packages),
         fired=tuple((seat.name, seat.layer, seat.weight) for seat in case.seats),
         label=whole.label,

@@ -24,6 +24,7 @@ class Seat:
         grafts: the modules.
         params: their tensors, by `LAYER.SITE.PARAMETER`; others may be among them.
         by_token: weight on each token at each site, `LAYER.SITE`, (S,); empty where it is the same on all.
+        always: whether they act before those of groups, which read what they return.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Seat:
     grafts: tuple[Graft, ...]
     params: Mapping[str, Tensor]
     by_token: Mapping[str, Tensor] = field(default_factory=dict)
+    always: bool = False
 
 
 def seats_of(acting: Mapping[int, float], packages: Sequence[Package], names: Sequence[str]) -> list[Seat]:
@@ -45,19 +47,22 @@ def seats_of(acting: Mapping[int, float], packages: Sequence[Package], names: Se
 
 def seats_under(package: Package, name: str, gating: Gating) -> list[Seat]:
     """Players of one input of a package with groups: modules that always act, and groups that did."""
-    found = [Seat(n, layer, 1.0, g, p) for n, layer, g, p in _layers(name, package.grafts, package.part("modules"))]
+    own = _layers(name, package.grafts, package.part("modules"))
+    found = [Seat(called, layer, 1.0, grafts, tensors, always=True) for called, layer, grafts, tensors in own]
     for number, group in enumerate(package.groups):
         called = group_name(package, number)
         params = package.part(f"groups.{number}")
-        for own, layer, grafts, tensors in _layers(called, group.grafts, params):
-            found += _acting(Seat(own, layer, 1.0, grafts, tensors), number, gating)
+        for _, layer, grafts, tensors in _layers(called, group.grafts, params):
+            found += _acting(Seat(called, layer, 1.0, grafts, tensors), number, gating)
     return sorted(found, key=lambda seat: seat.layer)
 
 
 def group_name(package: Package, number: int) -> str:
     """What a group is called: its domain, or its number among those that have none."""
     group, named = package.groups[number], sum(group.domain is not None for group in package.groups)
-    return group.domain or text("report.explain_group", number=number - named + 1)
+    called = group.domain or text("report.explain_group", number=number - named + 1)
+    # A company may well be called as its adapter is.
+    return f"{called} ({number + 1})" if called == package.manifest.name else called
 
 
 def _layers(

@@ -16,7 +16,9 @@ from tsugiki.placement.plan import Plan
 from tsugiki.tasks.task import Task, task_of
 
 # Next month's file has a sheet and an encoding of its own.
-_OF_THE_FILE = ("sheet", "encoding")
+_OF_THE_FILE = ("sheet", "encoding", "domains")
+# What was raced beside the winner and lost is not raced again.
+_GROUPS = "routing"
 
 
 def settings_of(parent: Package) -> dict[str, Any]:
@@ -30,7 +32,8 @@ def settings_of(parent: Package) -> dict[str, Any]:
         raise PackageError("package.not_trained_here", package=manifest.name)
     known = {"task": manifest.task["kind"]} | manifest.training["data"]
     data = {name: value for name, value in known.items() if name not in _OF_THE_FILE}
-    return {**manifest.training, "data": data, "base": manifest.base.name}
+    training = {name: value for name, value in manifest.training.items() if name != _GROUPS}
+    return {**training, "data": data, "base": manifest.base.name}
 
 
 def with_labels_of(parent: Package, task: Task, rows: Rows) -> Task:

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from tsugiki.data.rows import Rows
 from tsugiki.errors import RowsError
+from tsugiki.i18n import warn
 from tsugiki.tasks.task import TASKS
 from tsugiki.train.head import PENALTIES, LinearHead, fit_path
 from tsugiki.train.heads import middle
@@ -19,18 +20,23 @@ _FOLDS = 5
 
 
 def domains_in(rows: Rows) -> tuple[str, ...]:
-    """Domains that rows name, each once, in alphabetical order; none where nobody asked for them.
+    """Domains that get modules, in alphabetical order; none where nobody asked for them.
+
+    One of which a single row is left to learn from cannot be told from the others, and is said to get none.
 
     Raises:
-        RowsError: there are not two of them, or one has a single row.
+        RowsError: fewer than two are left.
     """
-    counts = Counter(domain for domain in rows.domains or () if domain)
-    if rows.domains is not None and len(counts) < _FEWEST:
-        raise RowsError("train.few_domains", found=len(counts), allowed=_FEWEST)
+    if rows.domains is None:
+        return ()
+    counts = Counter(domain for domain in rows.domains if domain)
     rare = sorted(domain for domain, count in counts.items() if count < _FEWEST_ROWS)
     if rare:
-        raise RowsError("train.rare_domains", domains=", ".join(rare[:8]), count=len(rare), allowed=_FEWEST_ROWS)
-    return tuple(sorted(counts))
+        warn("train.rare_domains", domains=", ".join(rare[:8]), count=len(rare))
+    found = tuple(sorted(counts.keys() - {*rare}))
+    if len(found) < _FEWEST:
+        raise RowsError("train.few_domains", found=len(found), allowed=_FEWEST)
+    return found
 
 
 def places_of(domains: Sequence[str] | None, known: Sequence[str], rows: int) -> Tensor:
@@ -56,7 +62,7 @@ class Known:
 
 
 def known_by(pooled: Tensor, domains: Tensor, held: Tensor, held_domains: Tensor, names: Sequence[str]) -> Known:
-    """A gate in closed form: the regularised logistic regression that heads start from.
+    """A gate that no step of training touches: the regularised logistic regression that heads start from.
 
     Args:
         pooled: states of the training rows at the boundary, (N, d).

@@ -16,7 +16,7 @@ from tsugiki.train.loop import scores
 from tsugiki.train.loss import Loss
 from tsugiki.train.scion import NAME, Scion
 
-# Training rows by which gates are moved in the end.
+# Rows by which gates are moved in the end, and told how many act.
 _SETTLED_ROWS = 512
 
 
@@ -86,15 +86,17 @@ class GroupedScion(Scion):
     def penalty(self) -> Tensor | None:
         """What gates are held to, in the mean over the places of the last pass."""
         gating, self._last = self._last, None
-        if gating is None or len(self.grouped.names) == self.gates.num_named:
+        if gating is None:
             return None
         open_ = [seen for seen in gating.decisions.values() if seen.num_others]
         self._active += [seen.active() for seen in open_]
-        weighed = zip(self._losses, self.coefficients, strict=True)
-        total = torch.stack([loss.of(seen, weight) for loss, weight in weighed for seen in open_]).sum()
+        weighed = list(zip(self._losses, self.coefficients, strict=True))
         # Every parameter takes part in every step, since processes wait for each other's gradients.
-        resting = sum(0.0 * tensor.sum() for tensor in (*self.grouped.tensors().values(), *self.gates.parameters()))
-        return total / len(open_) + resting
+        total = 0.0 * torch.stack([t.sum() for t in (*self.grouped.tensors().values(), *self.gates.parameters())]).sum()
+        for loss, weight in weighed:
+            for seen in open_:
+                total = total + loss.of(seen, weight) / len(open_)
+        return total
 
     def stepped(self, meet: Callable[[Tensor], Tensor]) -> None:
         """Weigh the losses for the next step by what acted in this one, in the mean over processes."""
@@ -106,9 +108,9 @@ class GroupedScion(Scion):
 
     def settle(self, rows: CachedRows) -> None:
         """Move gates where losses want them when training is over, by what they say of some training rows."""
-        # Spread over all of them: files are often sorted.
-        seen = self.decided(rows.take(range(0, len(rows), -(-len(rows) // _SETTLED_ROWS))))
-        if seen:
+        if len(self.grouped.names) == self.gates.num_named:
+            return
+        if seen := self.decided(spread(rows)):
             told = torch.cat([decision.others.flatten() for decision in seen])
             self.gates.move(sum(loss.shift(told) for loss in self._losses))
 
@@ -131,3 +133,8 @@ class GroupedScion(Scion):
         """As of a scion."""
         self.grouped.close()
         super().close()
+
+
+def spread(rows: CachedRows) -> CachedRows:
+    """At most some hundred rows, from all of them: files are often sorted."""
+    return rows.take(range(0, len(rows), max(1, -(-len(rows) // _SETTLED_ROWS))))

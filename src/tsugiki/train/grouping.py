@@ -15,7 +15,7 @@ from tsugiki.base.model import Base
 from tsugiki.manifest import GroupFacts, RoutingFacts
 from tsugiki.train.config import RoutingSettings
 from tsugiki.train.domains import known_by
-from tsugiki.train.grouped import GroupedScion
+from tsugiki.train.grouped import GroupedScion, spread
 from tsugiki.train.loop import Labelled, scores
 from tsugiki.train.loss import LOSSES
 
@@ -94,7 +94,7 @@ def found_by_gates(scion: GroupedScion, held: Labelled, score: float) -> dict[st
     """How well held-out rows find their groups, beside what they would score where domains are given."""
     found, number = {"score": score}, scion.gates.num_named
     asked = held.task.match(held.task.choose(scores(scion, held.rows)), held.targets)
-    if open_ := scion.decided(held.rows):
+    if open_ := scion.decided(spread(held.rows)):
         pairs = [float(seen.others.numel()) for seen in open_]
         found["active"] = sum(seen.active() * number for seen, number in zip(open_, pairs, strict=True)) / sum(pairs)
     if number:
@@ -103,7 +103,8 @@ def found_by_gates(scion: GroupedScion, held: Labelled, score: float) -> dict[st
         scion.given = None
         found |= {"named_score": float(given.mean()), "lost": float((given > asked).float().mean())}
         assert held.domains is not None
-        told = scion.gates.scores(POOLED, held.rows.pooled[:, scion.boundary])[:, :number]
+        device = next(scion.gates.parameters()).device
+        told = scion.gates.scores(POOLED, held.rows.pooled[:, scion.boundary].to(device))[:, :number].cpu()
         best, known = told.max(1), held.domains >= 0
         right = (best.indices == held.domains)[known & (best.values > 0)]
         found["named_rightly"] = float(right.float().mean())
