@@ -234,7 +234,14 @@ def test_the_same_answer_gives_a_receipt_that_agrees_and_another_one_does_not(fo
 
 
 def test_what_rounds_to_no_weight_has_not_fired():
-    facts: Any = {"tsugiki_version": "1", "base": None, "packages": (), "label": "a", "probability": 0.5, "change": -1e-9}
+    facts: Any = {
+        "tsugiki_version": "1",
+        "base": None,
+        "packages": (),
+        "label": "a",
+        "probability": 0.5,
+        "change": -1e-9,
+    }
     one = Receipt.of("text", fired=(("a", 1, 1.0), ("b", 1, 1e-6)), **facts)
     other = Receipt.of("text", fired=(("a", 1, 1.0),), **facts)
     assert one == other and b"-0.0" not in one.to_bytes()
