@@ -29,7 +29,7 @@ from tsugiki.tasks.adapter import Adapter
 from tsugiki.train.config import Config
 from tsugiki.train.run import train_adapter
 
-SETS = (*WHOLE, *FOLDED, "snips", "dbpedia14")
+SETS = (*WHOLE, *FOLDED, "snips")
 GIVEN_UP, MOST_TOKENS = 0.01, 256
 
 
