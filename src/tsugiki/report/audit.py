@@ -10,7 +10,9 @@ _SHOWN = 5
 
 def findings(audit: Audit) -> Iterator[str]:
     """What it comes to, in sentences."""
-    yield text("report.audit_rows", rows=audit.num_rows, unanswered=audit.num_unanswered)
+    yield text("report.audit_rows", rows=audit.num_rows)
+    if audit.num_unanswered:
+        yield text("report.audit_unanswered", unanswered=audit.num_unanswered)
     most = max(audit.members, key=lambda member: member.effect * member.activity)
     if most.effect * most.activity > 0:
         yield text("report.audit_most", who=called(most), effect=most.effect, activity=100 * most.activity)
