@@ -109,7 +109,7 @@ class Bank(nn.Module):
 
         Args:
             numbers: of the modules, (G,); None for one that is not here.
-            weights: of each of them on each token, (B, S, G); without a token on which none acts nothing is spared.
+            weights: of each of them on each token, (B, S, G); zero where it does not act.
             x: what the site reads, (B, S, I).
             y: what the site returns, (B, S, O).
         """
