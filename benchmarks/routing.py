@@ -109,7 +109,7 @@ def main() -> None:
         **{f"foreign_{what}": fmean(one[what] for one in foreign.values()) for what in of_foreign},
     }
     print(json.dumps({"known": own, "foreign": foreign, "summary": told}, indent=1))
-    floors = [vars(floor) for floor in composed.recogniser.floors]
+    floors = [floor.model_dump() for floor in composed.recogniser.floors]
     options.out.parent.mkdir(parents=True, exist_ok=True)
     results = {"share": SHARE, "floors": floors, "known": own, "foreign": foreign, "summary": told}
     options.out.write_text(json.dumps(results | {"machine": machine()}, indent=1), encoding="utf-8")

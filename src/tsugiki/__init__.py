@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         compare,
         compose,
         evaluate,
+        evaluate_set,
         explain,
         graft,
         load,
@@ -52,6 +53,7 @@ __all__ = [
     "compare",
     "compose",
     "evaluate",
+    "evaluate_set",
     "explain",
     "graft",
     "load",
@@ -84,6 +86,7 @@ _HOMES = {
     "compare": "tsugiki.api",
     "compose": "tsugiki.api",
     "audit": "tsugiki.api",
+    "evaluate_set": "tsugiki.api",
     "explain": "tsugiki.api",
     "receipt": "tsugiki.api",
     "graft": "tsugiki.api",
@@ -134,6 +137,7 @@ class _EvaluatingRoom(ModuleType):
         text: "str | Sequence[str] | None" = None,
         pair: str | None = None,
         label: str | None = None,
+        domains: str | None = None,
         sheet: str | None = None,
         encoding: str | None = None,
         merge_labels: bool = False,
@@ -142,7 +146,13 @@ class _EvaluatingRoom(ModuleType):
         """Say how good answers are; `tsugiki.api.evaluate` says what the arguments are."""
         named = {"text": text, "pair": pair, "label": label, "sheet": sheet, "encoding": encoding}
         evaluation: Evaluation = import_module("tsugiki.api").evaluate(
-            adapter, rows, split=split, merge_labels=merge_labels, target_precision=target_precision, **named
+            adapter,
+            rows,
+            domains=domains,
+            split=split,
+            merge_labels=merge_labels,
+            target_precision=target_precision,
+            **named,
         )
         return evaluation
 

@@ -19,7 +19,7 @@ from tsugiki.data.reading import Reading
 from tsugiki.data.rows import read_splits, read_table, unlabelled
 from tsugiki.data.spelling import respelled, shown, usual_spellings
 from tsugiki.drafts import require_free
-from tsugiki.errors import PackageError
+from tsugiki.errors import ConfigError, PackageError
 from tsugiki.i18n import notify, warn
 from tsugiki.placement.strategies.top import Top
 from tsugiki.spec import parse
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tsugiki.advise.advice import Advice
     from tsugiki.audited import Audit
     from tsugiki.composed.adapters import Composed
+    from tsugiki.composed.evaluation import SetEvaluation
     from tsugiki.evaluate.comparison import Comparison
     from tsugiki.evaluate.run import Evaluation
     from tsugiki.explanation import Explanation
@@ -240,6 +241,9 @@ def compose(
     *folders: str | Path,
     out: str | Path,
     add: Sequence[str | Path] = (),
+    rows: Any = None,
+    text: str | Sequence[str] | None = None,
+    domains: str | None = None,
     max_lost: float | None = None,
     router: Mapping[str, Any] | None = None,
     base: str | Base | None = None,
@@ -253,6 +257,9 @@ def compose(
         folders: of the adapters; none where some are added to the set at `out`.
         out: folder of the set.
         add: folders of adapters that join the set at `out`; the others stay as they are to the byte.
+        rows: as for `train`, from which the router learns; none are needed.
+        text: column of their texts; None finds it by name.
+        domains: column of the names of their adapters, empty where a row is for none.
         max_lost: share of its own inputs that an adapter may lose (0..1); None: 5 %, or that of the set.
         router: `{kind, ...}`; None takes the one adapter that knows an input best, or the router of the set.
         base: folder or hub name, or a base that is loaded; None takes the one that the adapters name.
@@ -260,12 +267,21 @@ def compose(
     Raises:
         MissingError: a package or the base is not there.
         PackageError: adapters of different bases or of one name, or a package that is damaged or cannot recognise.
-        ConfigError: nothing is to be composed, or a setting of a set that is there is to be another.
+        ConfigError: nothing is to be composed, or a setting of a set that is there is to be another; or one of `rows`
+            and `domains` is given without the other.
+        RowsError: the rows cannot be read, or name no adapter of the set.
     """
     from tsugiki.composed.joining import join
 
+    if (rows is None) != (domains is None):
+        raise ConfigError("compose.domains_without_rows" if rows is None else "compose.rows_without_domains")
+    recorded = None
+    if rows is not None:
+        reading = Reading.model_validate({"text": text, "domains": domains})
+        recorded = unlabelled(read_table(rows, None, reading), reading)
     given: Any = ([Path(folder) for folder in each] for each in (folders, add))
-    return join(*given, out=Path(out), max_lost=max_lost, router=router, base=base).composed
+    chosen: Any = {"max_lost": max_lost, "router": router, "base": base, "recorded": recorded}
+    return join(*given, out=Path(out), **chosen).composed
 
 
 def explain(adapter: "Adapter | Composed", text: str) -> "Explanation":
@@ -288,6 +304,7 @@ def evaluate(
     text: str | Sequence[str] | None = None,
     pair: str | None = None,
     label: str | None = None,
+    domains: str | None = None,
     sheet: str | None = None,
     encoding: str | None = None,
     merge_labels: bool = False,
@@ -302,6 +319,7 @@ def evaluate(
         text: column of the texts; None takes the one of training where it is there, else finds it by name.
         pair: column of the second texts; None likewise.
         label: column of the labels; None likewise.
+        domains: column of the domains whose modules are to act; None lets all inputs find out.
         sheet: of a workbook; None takes the only one that is not empty.
         encoding: of text files; None recognises it.
         merge_labels: whether labels that differ in width, case or blanks alone are taken for those of the adapter.
@@ -310,18 +328,59 @@ def evaluate(
     Raises:
         RowsError: the rows cannot be read, or have no labels.
         MissingError: the rows or their split are not there.
+        RoutingError: domains are named, and the adapter has no modules of domains.
     """
     from tsugiki.evaluate import run
 
     found = read_table(rows, split, Reading(sheet=sheet, encoding=encoding))
     named: Any = {"text": text, "pair": pair, "label": label}
-    labelled = unlabelled(found, adapter.reading.fitting(found.columns).over(**named))
+    reading = adapter.reading.fitting(found.columns).over(**named)
+    # The column of training is not taken by itself, or every answer would be one of which the domain was given.
+    labelled = unlabelled(found, reading.model_copy(update={"domains": domains}))
     if other := usual_spellings(labelled.each_label, adapter.labels):
         if merge_labels:
             labelled = respelled(labelled, other)
         else:
             warn("data.alike_labels", count=len(other), labels=shown(other))
-    return run.evaluate(adapter, labelled, adapter.manifest.review, target_precision)
+    asked = adapter if labelled.domains is None else run.OfDomains(adapter, labelled.domains)
+    return run.evaluate(asked, labelled, adapter.manifest.review, target_precision)
+
+
+def evaluate_set(
+    composed: "Composed",
+    rows: Any,
+    *,
+    split: str = "test",
+    text: str | Sequence[str] | None = None,
+    pair: str | None = None,
+    label: str | None = None,
+    domains: str | None = None,
+    sheet: str | None = None,
+    encoding: str | None = None,
+) -> "SetEvaluation":
+    """Answer labelled rows by a set, and say how good the answers are and what finding the adapter costs.
+
+    Args:
+        composed: the set.
+        rows: as for `train`.
+        split: to answer, where the rows have several.
+        text: column of the texts; None finds it by name.
+        pair: column of the second texts; None likewise.
+        label: column of the labels; None likewise.
+        domains: column of the names of the adapters that rows are for, empty where they are for none; None where that
+            is not known.
+        sheet: of a workbook; None takes the only one that is not empty.
+        encoding: of text files; None recognises it.
+
+    Raises:
+        RowsError: the rows cannot be read, or have no labels.
+        MissingError: the rows or their split are not there.
+    """
+    from tsugiki.composed.evaluation import evaluate_set as answered
+
+    named = {"text": text, "pair": pair, "label": label, "domains": domains, "sheet": sheet, "encoding": encoding}
+    reading = Reading.model_validate({name: value for name, value in named.items() if value is not None})
+    return answered(composed, unlabelled(read_table(rows, split, reading), reading))
 
 
 def ablate(

@@ -14,16 +14,36 @@ from tsugiki.spec import Spec, canonical, from_bytes
 SCHEMA_VERSION = 1
 
 
+class Floor(Spec):
+    """Where an adapter stops to know its inputs.
+
+    Args:
+        density: below which an input is foreign.
+        num_lost: held-out rows below it.
+        num_rows: held-out rows.
+        share: of its own inputs that it loses at most, at the confidence asked for (0..1); 1 where no row was held out.
+    """
+
+    density: float
+    num_lost: int
+    num_rows: int
+    share: float
+
+
 class Member(Spec):
     """One adapter of a set.
 
     Args:
         name: that routes call it by.
         package: digest of its package.
+        offset: on top of its densities where adapters are weighed against each other, in nats, learnt from rows.
+        floor: proven by rows of its own that were given; None takes what its package proves.
     """
 
     name: str = Field(min_length=1)
     package: str = Field(pattern=r"^[0-9a-f]{64}$")
+    offset: float = 0.0
+    floor: Floor | None = None
 
     @property
     def folder(self) -> str:

@@ -17,14 +17,15 @@ def rows(number, shift, seed):
     return x + shift * torch.eye(WIDTH)[int(abs(shift)) % WIDTH]
 
 
-def recogniser(held=(200, 200), share=0.05):
+def recogniser(held=(200, 200), share=0.05, offsets=(0.0, 0.0)):
     """Two adapters whose rows lie apart."""
     found = []
     for at, (shift, number) in enumerate(zip((6.0, -6.0), held, strict=True)):
         classes = one_hot(torch.arange(120) % 3, 3).float()
         statistics = statistics_of(DIGEST, rows(120, shift, at), classes, rows(number, shift, 10 + at), (1,))
         found.append(statistics_at(statistics, 1))
-    return Recogniser(found, projection(DIGEST, WIDTH), share, 0.9)
+    floors = [floor_of(own["densities"], share, 0.9) for own in found]
+    return Recogniser(found, projection(DIGEST, WIDTH), floors, torch.tensor(offsets))
 
 
 def test_own_inputs_are_known_and_go_to_their_adapter_and_foreign_ones_to_none():
@@ -44,6 +45,16 @@ def test_scores_rank_adapters_by_familiarity_and_are_above_zero_where_an_input_i
     assert torch.equal(scores > 0, known) and not scores.isnan().any()
     both = known.all(1)
     assert torch.equal(scores[both].argmax(1), densities[both].argmax(1))
+
+
+def test_an_offset_decides_between_adapters_and_not_whether_an_input_is_known():
+    x = rows(200, 0.0, 40)[:, 1]
+    plain, shifted = (recogniser(share=0.01, offsets=(0.0, by)).scores(x) for by in (0.0, 50.0))
+    both = (plain > 0).all(1)
+    assert both.any() and (shifted[both].argmax(1) == 1).all()
+    densities = recogniser().densities(x)
+    known = densities >= torch.tensor([floor.density for floor in recogniser(share=0.01).floors])
+    assert ((shifted > 0) <= known).all()
 
 
 @settings(deadline=None, max_examples=60)

@@ -56,6 +56,42 @@ def test_what_joins_is_told_by_how_many_inputs_take_another_route(tsugiki, folde
     assert "compose.name_twice" in tsugiki(*line).err
 
 
+@pytest.mark.parametrize(("language", "said"), [("en", "Learnt from 40 rows"), ("ja", "40 行から学びました")])
+def test_rows_that_name_their_adapters_teach_the_router(tsugiki, folders, tmp_path, language, said):
+    rows = [(text, "suffix") for text in easy_rows(20, seed=3).texts]
+    rows += [(text, "leters") for text in letter_rows(20, seed=3).texts]
+    path = tmp_path / "named.jsonl"
+    line = ("compose", folders / "suffix", folders / "letters", "--out", "desk", "--rows", path, "--domains", "whose")
+    path.write_text("\n".join(json.dumps({"text": t, "whose": w}) for t, w in rows), encoding="utf-8")
+    assert "leters" in tsugiki(*line).err
+    path.write_text(path.read_text(encoding="utf-8").replace("leters", "letters"), encoding="utf-8")
+    found = tsugiki(*line, "--lang", language)
+    assert found.code == 0 and said in found.out and "leters" not in found.err
+    told = tsugiki(*line, "--json").json["taught"]
+    assert told["rows"] == 40 and 0.8 < told["before"] <= told["after"] <= 1
+
+
+@pytest.mark.parametrize(("language", "said"), [("en", "where it is named"), ("ja", "指名すると")])
+def test_a_set_is_evaluated_beside_adapters_that_are_named(tsugiki, folders, tmp_path, language, said):
+    tsugiki("compose", folders / "suffix", folders / "letters", "--out", "desk")
+    rows = [(easy_rows(20, seed=3), "suffix"), (letter_rows(20, seed=3), "letters")]
+    lines = [
+        {"text": text, "label": label, "whose": whose}
+        for part, whose in rows
+        for text, label in zip(part.texts, part.labels, strict=True)
+    ]
+    path = tmp_path / "labelled.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    found = tsugiki("evaluate", "desk", path, "--domains", "whose", "--lang", language)
+    assert found.code == 0 and said in found.out, found.err
+    told = tsugiki("evaluate", "desk", path, "--domains", "whose", "--json").json
+    assert (told["num_rows"], told["own"], told["foreign"]) == (40, 40, 0)
+    assert told["routed"] <= told["named"]
+    assert said not in tsugiki("evaluate", "desk", path, "--lang", language).out
+    for option in (["--picture", "it.png"], ["--coverage", "it.png"], ["--merge-labels"], ["--target-precision", 0.9]):
+        assert "evaluate.of_one_adapter" in tsugiki("evaluate", "desk", path, *option).err
+
+
 def test_inspect_shows_the_members(tsugiki, folders):
     tsugiki("compose", folders / "suffix", folders / "letters", "--out", "desk")
     found = tsugiki("inspect", "desk")
@@ -72,6 +108,7 @@ def test_inspect_shows_the_members(tsugiki, folders):
         (["suffix", "stranger", "--out", "desk"], "compose.other_base"),
         (["suffix", "suffix", "--out", "desk"], "compose.name_twice"),
         (["suffix", "nowhere", "--out", "desk"], "package.no_folder"),
+        (["suffix", "--out", "desk", "--domains", "whose"], "compose.domains_without_rows"),
     ],
 )
 def test_what_cannot_be_a_set_is_refused_and_leaves_nothing(tsugiki, folders, line, code):
@@ -90,9 +127,9 @@ def test_what_is_settled_stays_when_an_adapter_joins(tsugiki, folders):
     assert found.code != 0 and "compose.settled" in found.err
 
 
-@pytest.mark.parametrize("command", ["evaluate", "ablate", "export"])
+@pytest.mark.parametrize("command", ["ablate", "export"])
 def test_commands_for_one_adapter_refuse_a_set(tsugiki, folders, recorded, command):
     tsugiki("compose", folders / "suffix", "--out", "desk")
-    rest = {"evaluate": [recorded], "ablate": [recorded, "--out", "out"], "export": ["--out", "out"]}
+    rest = {"ablate": [recorded, "--out", "out"], "export": ["--out", "out"]}
     found = tsugiki(command, "desk", *rest[command])
     assert found.code != 0 and "package.is_set" in found.err

@@ -4,14 +4,20 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import AutoModel
 
 from tests.support.bases import tiny_base_folder
 from tests.support.runs import easy_rows, easy_splits, quick_config
-from tsugiki.adapt.package import load_package
+from tsugiki.adapt.modules import modules_only
+from tsugiki.adapt.package import load_package, save_package
+from tsugiki.adapt.peft import import_peft
 from tsugiki.api import configure, train
+from tsugiki.base.model import load_base
+from tsugiki.composed.folder import compose
 from tsugiki.data.reading import Reading
 from tsugiki.data.rows import Rows, Splits
 from tsugiki.errors import ConfigError, PackageError, RowsError
+from tsugiki.report.card import card
 from tsugiki.tasks.task import task_for
 from tsugiki.train.continued import continued, settings_of, with_labels_of
 from tsugiki.train.run import train_adapter
@@ -112,8 +118,36 @@ def test_settings_and_base_of_the_parent_hold_where_nothing_else_is_said(base, f
     assert configure(parent=parent, settings={"placement.form": {"kind": "scale"}}).placement.form == {"kind": "scale"}
 
 
-def test_an_adapter_of_elsewhere_and_another_task_are_refused(folders):
-    parent = load_package(folders / "suffix")
+@pytest.fixture(scope="module")
+def lora(base, folders, tmp_path_factory):
+    """The modules of a LoRA that PEFT trained, imported."""
+    peft = pytest.importorskip("peft", reason="the PEFT library is not installed")
+    root = tmp_path_factory.mktemp("lora")
+    settings = peft.LoraConfig(r=2, target_modules=["query", "value"], init_lora_weights=False)
+    peft.get_peft_model(AutoModel.from_pretrained(base), settings).save_pretrained(root / "peft")
+    loaded = load_base(base, precision="bf16")
+    grafts, params = import_peft(root / "peft", loaded)
+    tensors = {f"modules.{name}": tensor for name, tensor in params.items()}
+    save_package(root / "lora", modules_only("lora", loaded, grafts, "imported"), tensors, card)
+    return root / "lora"
+
+
+def test_a_lora_of_elsewhere_goes_on_with_a_head_that_was_fitted(base, folders, lora, tmp_path):
+    parent = load_package(lora)
+    trained = train_adapter(SPLITS, configure(parent=parent, settings={"train.epochs": 2, "precision": "fp32"}), parent)
+    found = next(c for c in trained.candidates if c.placement.modules)
+    assert found.variant == "imported again" and found.placement.modules == parent.manifest.placement.modules
+    # Random modules spoil what a head of clean states would read.
+    assert found.curve[0][1] > 0.6
+    adapter = trained.adapter_of(found)
+    adapter.save(tmp_path / "ours")
+    adapter.close()
+    desk = compose([tmp_path / "ours", folders / "head"], name="desk")
+    assert desk.names == ("ours", "first")
+
+
+def test_a_head_of_elsewhere_and_another_task_are_refused(folders):
+    parent = load_package(folders / "head")
     strange = parent.manifest.model_copy(update={"training": {}})
     with pytest.raises(PackageError) as caught:
         settings_of(type(parent)(strange, parent.tensors, ""))

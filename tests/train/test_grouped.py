@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tests.support.runs import easy_splits, quick_config
+from tsugiki import api
 from tsugiki.adapt.package import load_package
 from tsugiki.adapt.package_checks import check_contents
 from tsugiki.composed.folder import compose
@@ -71,6 +72,16 @@ def test_a_saved_package_answers_as_it_did_and_its_card_speaks_of_its_groups(don
     assert torch.equal(torch.from_numpy(adapter.scores(TEXTS)), torch.from_numpy(again.scores(TEXTS)))
     again.close()
     assert "2 domain(s)" in card(load_package(folder).manifest)
+
+
+def test_an_evaluation_can_be_told_the_domains(done):
+    _, adapter, _ = done
+    rows = with_domains().train.take(range(20))
+    told = [p.label for p in adapter.predict(rows.texts, domains=rows.domains)]
+    right = sum(label == answer for label, answer in zip(rows.labels, told, strict=True)) / 20
+    names = ("text", "label", "whose")
+    table = [dict(zip(names, row, strict=True)) for row in zip(rows.texts, rows.labels, rows.domains, strict=True)]
+    assert api.evaluate(adapter, table, domains="whose").score == pytest.approx(right)
 
 
 def test_domains_can_be_named_and_one_without_modules_is_none(done):

@@ -14,25 +14,9 @@ from scipy.stats import beta
 from torch import Tensor
 
 from tsugiki.adapt.familiarity import Familiarity
+from tsugiki.composition import Floor
 
 _OF_STATE = ("mean", "covariance", "class_means", "within", "densities")
-
-
-@dataclass(frozen=True)
-class Floor:
-    """Where an adapter stops to know its inputs.
-
-    Args:
-        density: below which an input is foreign.
-        num_lost: held-out rows below it.
-        num_rows: held-out rows.
-        share: of its own inputs that it loses at most, at the confidence asked for (0..1); 1 where no row was held out.
-    """
-
-    density: float
-    num_lost: int
-    num_rows: int
-    share: float
 
 
 def floor_of(densities: Tensor, share: float, confidence: float) -> Floor:
@@ -45,10 +29,10 @@ def floor_of(densities: Tensor, share: float, confidence: float) -> Floor:
     """
     number = len(densities)
     if not number:
-        return Floor(-torch.inf, 0, 0, 1.0)
+        return Floor(density=-torch.inf, num_lost=0, num_rows=0, share=1.0)
     bounds = [float(beta.ppf(confidence, lost + 1, number - lost)) for lost in range(number)]
     lost = max((lost for lost, bound in enumerate(bounds) if bound <= share), default=0)
-    return Floor(float(densities[lost]), lost, number, bounds[lost])
+    return Floor(density=float(densities[lost]), num_lost=lost, num_rows=number, share=bounds[lost])
 
 
 @dataclass(frozen=True)
@@ -58,19 +42,14 @@ class Recogniser:
     Args:
         statistics: of each adapter, of one state, without its number.
         project: the base's own projection, (d, 128).
-        share: of its own inputs that an adapter may lose (0..1).
-        confidence: of that bound (0..1).
+        floors: where each stops to know its inputs.
+        offsets: in nats, on top of densities where adapters are weighed against each other (E,).
     """
 
     statistics: Sequence[Mapping[str, Tensor]]
     project: Tensor
-    share: float
-    confidence: float
-
-    @cached_property
-    def floors(self) -> tuple[Floor, ...]:
-        """Of each adapter."""
-        return tuple(floor_of(own["densities"], self.share, self.confidence) for own in self.statistics)
+    floors: Sequence[Floor]
+    offsets: Tensor
 
     @cached_property
     def _familiar(self) -> tuple[Familiarity, ...]:
@@ -90,13 +69,13 @@ class Recogniser:
         """
         densities = self.densities(pooled)
         floors = torch.tensor([floor.density for floor in self.floors])
-        known = densities >= floors
-        known = known & known.gather(1, densities.argmax(1, keepdim=True))
-        least = torch.where(known, densities, torch.inf).min(1, keepdim=True)
+        known, weighed = densities >= floors, densities + self.offsets
+        known = known & known.gather(1, weighed.argmax(1, keepdim=True))
+        least = torch.where(known, weighed, torch.inf).min(1, keepdim=True)
         above = (densities - floors).gather(1, least.indices).clamp(min=torch.finfo(torch.float32).tiny)
         # Without a held-out row there is no floor to stand above.
         above = torch.where(above.isfinite(), above, 1.0)
-        return torch.where(known, densities - least.values + above, -torch.inf)
+        return torch.where(known, weighed - least.values + above, -torch.inf)
 
 
 def statistics_at(tensors: Mapping[str, Tensor], state: int) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tsugiki.adapt.adapted import AdaptedModel
 from tsugiki.adapt.package_checks import check_base
-from tsugiki.adapt.recogniser import Recogniser, statistics_at
+from tsugiki.adapt.recogniser import Recogniser, floor_of, statistics_at
 from tsugiki.adapt.router import ROUTERS
 from tsugiki.adapt.statistics import projection
 from tsugiki.adapt.tensors import part
@@ -21,6 +21,7 @@ from tsugiki.composed.shared import Shared
 from tsugiki.data.reading import Reading
 from tsugiki.data.texts import pair
 from tsugiki.tasks.answering import Answering, Prediction
+from tsugiki.tasks.task import Task
 
 Texts = str | Iterable[str | tuple[str, str]]
 """One text, or a list, an array or a column of them, or of pairs of texts."""
@@ -63,13 +64,7 @@ class Composed:
         devices = [base.device if package.manifest.placement.exit else None for package in found.packages]
         self._members = [Answering(*pair) for pair in zip(found.packages, devices, strict=True)]
         self._shared = Shared(base, self._adapted, found.packages, self._members, composition.state)
-        manifest = found.packages[0].manifest
-        self.recogniser = Recogniser(
-            [statistics_at(part(package.tensors, "statistics"), composition.state) for package in found.packages],
-            projection(weights_digest(manifest.base.layer_digests), manifest.base.width),
-            composition.share,
-            composition.confidence,
-        )
+        self.recogniser = _recogniser(found)
 
     @classmethod
     def load(cls, folder: str | Path, base: Base | str | None = None, precision: Precision = "auto") -> "Composed":
@@ -159,17 +154,26 @@ class Composed:
         """Who would answer each text; None where no adapter knows it."""
         return [max(route, key=lambda name: route[name]) if route else None for route in self.routes(texts)]
 
-    def familiarity(self, text: str) -> dict[str, float]:
-        """How much more familiar a text is to each adapter than the least familiar that it still knows, in nats."""
-        seen: list[Tensor] = []
+    def task_of(self, member: int) -> Task:
+        """What an adapter answers, by its number."""
+        return self._members[member].task
+
+    def densities(self, texts: Texts) -> Tensor:
+        """How familiar texts are to each adapter, in nats (N, E)."""
+        asked = _texts(texts)
+        found = torch.empty(len(asked), len(self.names))
 
         def look(rows: Sequence[int], pooled: Tensor) -> list[dict[int, Mapping[int, float]]]:
-            seen.append(self.recogniser.densities(pooled))
+            found[list(rows)] = self.recogniser.densities(pooled)
             return [{} for _ in rows]
 
-        self._shared.run([text], look)
+        self._shared.run(asked, look)
+        return found
+
+    def familiarity(self, text: str) -> dict[str, float]:
+        """How much more familiar a text is to each adapter than the least familiar that it still knows, in nats."""
         floors = [floor.density for floor in self.recogniser.floors]
-        above = (density - floor for density, floor in zip(seen[0][0].tolist(), floors, strict=True))
+        above = (density - floor for density, floor in zip(self.densities(text)[0].tolist(), floors, strict=True))
         return dict(zip(self.names, above, strict=True))
 
     @property
@@ -197,6 +201,19 @@ class Composed:
         answering = self._members[member]
         of_states = torch.stack([own[member] for own in logits]) if answering.classifier is not None else None
         return answering.predictions(answering.joined(of_states, texts), target_precision)
+
+
+def _recogniser(found: Set) -> Recogniser:
+    composition, base = found.composition, found.packages[0].manifest.base
+    known = [statistics_at(part(package.tensors, "statistics"), composition.state) for package in found.packages]
+    rule = (composition.share, composition.confidence)
+    pairs = zip(composition.members, known, strict=True)
+    return Recogniser(
+        known,
+        projection(weights_digest(base.layer_digests), base.width),
+        [member.floor or floor_of(own["densities"], *rule) for member, own in pairs],
+        torch.tensor([member.offset for member in composition.members]),
+    )
 
 
 def _texts(texts: Texts) -> list[str]:

@@ -9,6 +9,8 @@ from typing import Any
 from tsugiki.base.model import Base
 from tsugiki.composed.adapters import Composed
 from tsugiki.composed.folder import SHARE, compose, load_set
+from tsugiki.composed.refining import taught
+from tsugiki.data.rows import Rows
 from tsugiki.errors import ConfigError
 
 
@@ -18,8 +20,10 @@ class Joined:
 
     Args:
         composed: the set, ready to answer.
-        routes: of recorded inputs: `rows`, how many; `counts` by adapter, those of nobody under an empty name; and
-            where adapters joined a set, `moved`, how many take another route than before. Empty where none were given.
+        routes: of recorded inputs: `rows`, how many; `counts` by adapter, those of nobody under an empty name; where
+            adapters joined a set, `moved`, how many take another route than before; and where rows named their
+            adapters, `taught`: `rows`, how many did, and the shares that were nearest to their own `before` and
+            `after`. Empty where none were given.
     """
 
     composed: Composed
@@ -34,7 +38,7 @@ def join(
     max_lost: float | None = None,
     router: Mapping[str, Any] | None = None,
     base: str | Base | None = None,
-    recorded: Sequence[str] | None = None,
+    recorded: Rows | None = None,
 ) -> Joined:
     """Compose adapters, or let some join the set at `out`, and write it.
 
@@ -45,10 +49,12 @@ def join(
         max_lost: share of its own inputs that an adapter may lose (0..1); None: 5 %, or that of the set.
         router: `{kind, ...}`; None takes the one adapter that knows an input best, or the router of the set.
         base: folder or hub name, or a base that is loaded; None takes the one that the adapters name.
-        recorded: inputs whose routes are to be told.
+        recorded: inputs whose routes are to be told; where they have domains, which name their adapters, the router
+            learns from them.
 
     Raises:
         ConfigError: nothing is to be composed, or a setting of a set that is there is to be another.
+        RowsError: rows name adapters, and none of the set.
     """
     if bool(folders) == bool(add):
         raise ConfigError("compose.nothing" if not folders else "compose.both")
@@ -60,11 +66,16 @@ def join(
     composed = Composed.on_base(found, base)
     routes: dict[str, Any] = {}
     if recorded is not None:
-        after = composed.chosen(recorded)
-        routes = {"rows": len(recorded), "counts": dict(Counter(name or "" for name in after))}
+        if recorded.domains is not None:
+            found, *told = taught(composed, recorded)
+            routes["taught"] = dict(zip(("rows", "before", "after"), told, strict=True))
+            composed.close()
+            composed = Composed(found, composed.base)
+        after = composed.chosen(recorded.texts)
+        routes |= {"rows": len(recorded), "counts": dict(Counter(name or "" for name in after))}
         if onto is not None:
             before = Composed(onto, composed.base)
-            routes["moved"] = sum(old != new for old, new in zip(before.chosen(recorded), after, strict=True))
+            routes["moved"] = sum(old != new for old, new in zip(before.chosen(recorded.texts), after, strict=True))
             before.close()
     found.save(out)
     return Joined(composed, routes)

@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ from tsugiki.evaluate.metrics import ClassScore, class_scores, confusion, macro_
 from tsugiki.review import Review
 from tsugiki.tasks.task import Task
 
+if TYPE_CHECKING:
+    from tsugiki.tasks.adapter import Adapter
+
 
 class Scorer(Protocol):
     """What can be evaluated: a task, and one score per label for each text."""
@@ -26,6 +29,28 @@ class Scorer(Protocol):
 
     def scores(self, texts: Sequence[str]) -> NDArray[Any]:
         """Logits (N, C) in the order of the task's labels."""
+
+
+@dataclass(frozen=True)
+class OfDomains:
+    """An adapter that is told from which domain each row is.
+
+    Args:
+        adapter: with modules of domains.
+        domains: of the rows that it will be asked, empty where one is not known.
+    """
+
+    adapter: "Adapter"
+    domains: Sequence[str]
+
+    @property
+    def task(self) -> Task:
+        """That of the adapter."""
+        return self.adapter.task
+
+    def scores(self, texts: Sequence[str]) -> NDArray[Any]:
+        """Logits under the modules of the domains."""
+        return self.adapter.scores(texts, self.domains)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from tsugiki.i18n import text
 from tsugiki.report.tables import metric_name
 
 if TYPE_CHECKING:
+    from tsugiki.composed.evaluation import SetEvaluation
     from tsugiki.evaluate.run import Evaluation
 
 
@@ -19,6 +20,32 @@ def columns() -> list[str]:
 def by_class(evaluation: "Evaluation") -> list[tuple[str, float, float, float, int]]:
     """Label, precision, recall, F1 and number of rows of each class."""
     return [(c.label, c.precision, c.recall, c.f1, c.num_rows) for c in evaluation.classes]
+
+
+def set_columns(evaluation: "SetEvaluation") -> list[str]:
+    """Names of what `by_adapter` lists."""
+    names = ["adapter", "answered", "precision"]
+    if evaluation.own is not None:
+        names += ["own_rows", "found_own", "to_nobody", "routed_score", "named_score"]
+    return [text(f"cli.column.{name}") for name in names]
+
+
+def by_adapter(evaluation: "SetEvaluation") -> list[tuple[str | int | float | None, ...]]:
+    """What is known of each adapter, in the order of the columns."""
+    known = slice(None) if evaluation.own is not None else slice(3)
+    return [tuple(asdict(told).values())[known] for told in evaluation.adapters]
+
+
+def set_sentences(evaluation: "SetEvaluation") -> list[str]:
+    """The score over all, and what finding the adapter costs."""
+    found = {name: 100 * value for name, value in asdict(evaluation).items() if isinstance(value, float)}
+    counts = {"rows": evaluation.num_rows, "own": evaluation.own, "foreign": evaluation.foreign}
+    told = [text("cli.evaluate.set_scores", **found, **counts)]
+    if evaluation.own:
+        told.append(text("cli.evaluate.set_named", **found, **counts))
+    if evaluation.foreign:
+        told.append(text("cli.evaluate.set_foreign", **found, **counts))
+    return told
 
 
 def sentences(evaluation: "Evaluation") -> list[str]:

@@ -12,7 +12,7 @@ from tsugiki.adapt.reader import READERS
 from tsugiki.data.rows import Rows
 from tsugiki.errors import ConfigError, PackageError
 from tsugiki.i18n import warn
-from tsugiki.placement.plan import Plan
+from tsugiki.placement.plan import Plan, head_states
 from tsugiki.tasks.task import Task, task_of
 
 # Next month's file has a sheet and an encoding of its own.
@@ -22,15 +22,16 @@ _GROUPS = "routing"
 
 
 def settings_of(parent: Package) -> dict[str, Any]:
-    """The settings that a package was trained with, and its base.
+    """The settings that a package was trained with, and its base; of modules from elsewhere the base alone.
 
     Raises:
-        PackageError: it does not know them, or has no labels.
+        PackageError: it neither knows them nor has modules to go on from.
     """
     manifest = parent.manifest
-    if not manifest.training or "labels" not in manifest.task:
+    if not manifest.training and not parent.grafts:
         raise PackageError("package.not_trained_here", package=manifest.name)
-    known = {"task": manifest.task["kind"]} | manifest.training["data"]
+    known = {"task": manifest.task["kind"]} if "labels" in manifest.task else {}
+    known |= manifest.training.get("data", {})
     data = {name: value for name, value in known.items() if name not in _OF_THE_FILE}
     training = {name: value for name, value in manifest.training.items() if name != _GROUPS}
     return {**training, "data": data, "base": manifest.base.name}
@@ -42,6 +43,8 @@ def with_labels_of(parent: Package, task: Task, rows: Rows) -> Task:
     Raises:
         ConfigError: it is another task.
     """
+    if "labels" not in parent.manifest.task:
+        return task
     known = task_of(parent.manifest.task)
     if known.kind != task.kind:
         raise ConfigError("train.other_task", found=task.kind, allowed=known.kind, package=parent.manifest.name)
@@ -55,16 +58,19 @@ def with_labels_of(parent: Package, task: Task, rows: Rows) -> Task:
 def continued(parent: Package, task: Task) -> list[Plan]:
     """The placement of a package as a plan that starts from its tensors; none where it has nothing but a head.
 
-    A new label starts with no weight and the mean bias.
+    A new label starts with no weight and the mean bias; a head that is not there is fitted to the states.
     """
     require_ungrouped(parent, "train --from")
     head = parent.manifest.head
     reader = READERS.parse(head.reader)
     if not parent.grafts and not parent.part("reader"):
         return []
-    number = task_of(parent.manifest.task).number
     tensors = {n: t for n, t in parent.tensors.items() if n.startswith(("modules.", "reader."))}
     variant = parent.manifest.variant.removesuffix(" + words").removesuffix(" again") + " again"
+    if "head.weight" not in parent.tensors:
+        states = head_states(parent.manifest.base.num_layers)
+        return [Plan(variant, states, reader, tuple(parent.grafts), params=tensors)]
+    number = task_of(parent.manifest.task).number
     start = {**tensors, **_head(parent.tensors, [number.get(label) for label in task.labels])}
     return [Plan(variant, head.states, reader, tuple(parent.grafts), params=start)]
 

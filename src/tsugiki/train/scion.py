@@ -60,10 +60,14 @@ class Scion(nn.Module):
 
     def forward(self, rows: CachedRows, indices: Sequence[int]) -> Tensor:
         """Logits of some rows, (B, C)."""
+        return self._logits(self.features(rows, indices))
+
+    def features(self, rows: CachedRows, indices: Sequence[int]) -> Tensor:
+        """What the head reads of some rows, (B, F)."""
         ids, mask = rows.batch(indices)
         if not self.grafts:
             states = torch.stack([rows.state(s, indices) for s in self.classifier.states])
-            return self._logits(self.classifier.read(states, mask))
+            return self.classifier.read(states, mask)
         above = [s for s in self.classifier.states if s > self.boundary]
         model = self._adapted.model
         entering = rows.state(self.boundary, indices) if self.boundary else None
@@ -73,7 +77,7 @@ class Scion(nn.Module):
         below = [s for s in self.classifier.states if s <= self.boundary]
         fixed = rows.pooled[list(indices)][:, below].flatten(1).to(mask.device)
         moving = mean_pool(torch.stack([found[s] for s in above]), mask).transpose(0, 1).flatten(1)
-        return self._logits(torch.cat([fixed, moving], 1))
+        return torch.cat([fixed, moving], 1)
 
     def run(self, ids: Tensor, mask: Tensor) -> dict[int, Tensor]:
         """The states that are read, of token ids (B, S), without the cache."""

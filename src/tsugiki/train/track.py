@@ -16,6 +16,7 @@ from tsugiki.adapt.package_checks import facts_of
 from tsugiki.adapt.tensors import part
 from tsugiki.base.memory import Growth
 from tsugiki.base.model import Base
+from tsugiki.data.batches import length_batches
 from tsugiki.manifest import Forecast, HeadFacts, Placement
 from tsugiki.placement.costs import Predicted
 from tsugiki.placement.plan import Plan
@@ -25,7 +26,7 @@ from tsugiki.train.clock import answer_ms
 from tsugiki.train.config import TrainSettings
 from tsugiki.train.grouped import GroupedScion
 from tsugiki.train.grouping import Setup, found_by_gates
-from tsugiki.train.head import LinearHead
+from tsugiki.train.head import PENALTIES, LinearHead, fit_path
 from tsugiki.train.heads import features_of
 from tsugiki.train.loop import Fit, Labelled, batches_of, evaluate, fit, num_passes, scores
 from tsugiki.train.scion import NAME, Scion
@@ -90,6 +91,8 @@ class Track:
         adapted = AdaptedModel(self.base.model, self.base.anatomy)
         scion = self._scion(plan, start, adapted).to(self.base.device)
         try:
+            if plan.params and "head.weight" not in plan.params:
+                self._fit_head(scion)
             with memory or nullcontext():
                 result = fit(
                     scion, self.train, self.held, self.settings, checkpoint, plan.variant, to_beat, began, passes
@@ -124,6 +127,19 @@ class Track:
             return Scion(adapted, plan.grafts, classifier, seed, part(plan.params, "modules"))
         return self.groups.scion(adapted, plan.grafts, classifier, self.train, self.held, seed)
 
+    @torch.no_grad()
+    def _fit_head(self, scion: Scion) -> None:
+        """Let modules that come without a head start behind one that is fitted to the states that they make."""
+        rows, batch_tokens = self.train.rows, self.base.batch_tokens
+        features = torch.zeros(len(rows), scion.classifier.weight.shape[1])
+        for batch in length_batches(rows.lengths, batch_tokens, batch_tokens):
+            features[batch] = scion.features(rows, batch).float().cpu()
+        (head,) = fit_path(features, self.train.targets, self.train.task, PENALTIES[:1])
+        kept, spread = scion.classifier, features.std(0, correction=0).clamp(min=1e-6)
+        params = dict(kept.reader_params.items())
+        numbers = (head.weight, head.bias, features.mean(0), spread)
+        scion.classifier = Classifier(kept.states, kept.reader, params, *numbers).to(self.base.device)
+
     def _forecasts(self, plan: Plan, result: Fit, came: Mapping[str, float]) -> dict[str, Forecast]:
         cost = self.costs.get(plan.variant)
         if cost is None:
@@ -140,7 +156,7 @@ class Track:
         """Reader and head to start from: those of the plan, the fitted head where it is warm, else zeros."""
         features = features_of(self.train, plan.states)
         mean, scale = features.mean(0), features.std(0, correction=0).clamp(min=1e-6)
-        if plan.params:
+        if "head.weight" in plan.params:
             weight, bias = plan.params["head.weight"], plan.params["head.bias"]
         elif plan.warm and start is not None:
             weight, bias = start.weight, start.bias

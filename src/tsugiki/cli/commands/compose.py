@@ -7,6 +7,7 @@ import typer
 
 from tsugiki.cli.answer import Answer, table
 from tsugiki.cli.options import BaseOption, EncodingOption, OutOption, PairOption, SheetOption, TextOption
+from tsugiki.errors import ConfigError
 from tsugiki.i18n import text as say
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def run(
     add: Annotated[list[Path] | None, typer.Option("--add", metavar="DIR")] = None,
     rows: Annotated[str | None, typer.Option("--rows", metavar="ROWS")] = None,
     max_lost: Annotated[float | None, typer.Option("--max-lost", metavar="SHARE", min=0, max=1)] = None,
+    domains: Annotated[str | None, typer.Option("--domains", metavar="COLUMN")] = None,
     text: TextOption = None,
     pair: PairOption = None,
     sheet: SheetOption = None,
@@ -37,11 +39,13 @@ def run(
 
     recorded = None
     if rows is not None:
-        reading = Reading.of(text=text, pair=pair, sheet=sheet, encoding=encoding)
-        recorded = unlabelled(read_table(rows, None, reading), reading).texts
+        reading = Reading.of(text=text, pair=pair, domains=domains, sheet=sheet, encoding=encoding)
+        recorded = unlabelled(read_table(rows, None, reading), reading)
+    elif domains is not None:
+        raise ConfigError("compose.domains_without_rows")
     joined = join(folders or (), add or (), out=out, max_lost=max_lost, base=base, recorded=recorded)
     found, routes = joined.composed, joined.routes
-    floors = [vars(floor) for floor in found.recogniser.floors]
+    floors = [floor.model_dump() for floor in found.recogniser.floors]
     members = [{"name": name, **floor} for name, floor in zip(found.names, floors, strict=True)]
     told = {"out": str(out), "digest": found.set.composition.digest(), "state": found.set.composition.state}
     return Answer({**told, "members": members, **routes}, _page(found, routes, out))
@@ -61,6 +65,9 @@ def _page(found: "Composed", routes: dict[str, Any], out: Path) -> "RenderableTy
         lines.append([say("cli.compose.nobody"), None, None, routes["counts"].get("", 0)])
     shown = [table(*(say(f"cli.column.{column}") for column in columns), rows=lines)]
     sentences = [say("cli.compose.sure", share=100 * composition.share, confidence=100 * composition.confidence)]
+    if learnt := routes.get("taught"):
+        told = {name: 100 * learnt[name] for name in ("before", "after")}
+        sentences.append(say("cli.compose.taught", rows=learnt["rows"], **told))
     if "moved" in routes:
         sentences.append(say("cli.compose.moved", moved=routes["moved"], rows=routes["rows"]))
     sentences.append(say("cli.compose.next", out=out))

@@ -25,6 +25,7 @@ from tsugiki.i18n import text as say
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from tsugiki.composed.evaluation import SetEvaluation
     from tsugiki.evaluate.run import Evaluation
 
 EXAMPLE = "tsugiki evaluate tickets-adapter tickets --split test --picture confusion.png"
@@ -37,6 +38,7 @@ def run(
     text: TextOption = None,
     pair: PairOption = None,
     label: LabelOption = None,
+    domains: Annotated[str | None, typer.Option("--domains", metavar="COLUMN")] = None,
     sheet: SheetOption = None,
     encoding: EncodingOption = None,
     target_precision: PrecisionOption = None,
@@ -47,8 +49,16 @@ def run(
 ) -> Answer:
     """Answer the rows, compare with their labels and draw who is taken for whom."""
     from tsugiki import api
+    from tsugiki.composed.folder import is_set
 
-    named: Any = {"text": text, "pair": pair, "label": label, "sheet": sheet, "encoding": encoding}
+    named: Any = {"text": text, "pair": pair, "label": label, "domains": domains, "sheet": sheet, "encoding": encoding}
+    if is_set(folder):
+        one = {"--picture": picture, "--coverage": coverage, "--target-precision": target_precision}
+        for option, value in (one | {"--merge-labels": merge_labels or None}).items():
+            if value is not None:
+                raise ConfigError("cli.evaluate.of_one_adapter", option=option, folder=folder)
+        found = api.evaluate_set(api.load_set(folder, base), rows, split=split, **named)
+        return Answer(found.to_dict(), of_set(found))
     evaluation = api.evaluate(
         api.load(folder, base),
         rows,
@@ -71,6 +81,17 @@ def run(
         coverage_picture(evaluation, coverage)
         facts["coverage_picture"] = str(coverage)
     return Answer(facts, page(evaluation, picture))
+
+
+def of_set(evaluation: "SetEvaluation") -> "RenderableType":
+    """Who answered how much and how well, and what it cost that inputs had to find their adapter."""
+    from rich.console import Group
+    from rich.text import Text
+
+    from tsugiki.report.evaluation import by_adapter, set_columns, set_sentences
+
+    shown = table(*set_columns(evaluation), rows=by_adapter(evaluation))
+    return Group(shown, *map(Text, set_sentences(evaluation)))
 
 
 def page(evaluation: "Evaluation", picture: Path | None = None) -> "RenderableType":
