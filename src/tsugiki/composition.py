@@ -36,13 +36,11 @@ class Member(Spec):
     Args:
         name: that routes call it by.
         package: digest of its package.
-        offset: on top of its densities where adapters are weighed against each other, in nats, learnt from rows.
         floor: proven by rows of its own that were given; None takes what its package proves.
     """
 
     name: str = Field(min_length=1)
     package: str = Field(pattern=r"^[0-9a-f]{64}$")
-    offset: float = 0.0
     floor: Floor | None = None
 
     @property
@@ -64,6 +62,7 @@ class Composition(Spec):
         state: of the base, by whose mean over the tokens an input is recognised.
         share: of its own inputs that an adapter may lose (0..1).
         confidence: of that bound (0..1).
+        taught: sha256 of the file of what rows taught the router; None where they taught it nothing.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -75,6 +74,7 @@ class Composition(Spec):
     state: int = Field(ge=1)
     share: float = Field(gt=0, lt=1)
     confidence: float = Field(gt=0, lt=1)
+    taught: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
 
     def to_bytes(self) -> bytes:
         """Canonical JSON."""

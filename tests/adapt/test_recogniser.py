@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import one_hot
 
+from tsugiki.adapt.correction import Correction
 from tsugiki.adapt.recogniser import Recogniser, floor_of, statistics_at
 from tsugiki.adapt.statistics import projection, statistics_of
 
@@ -25,7 +26,7 @@ def recogniser(held=(200, 200), share=0.05, offsets=(0.0, 0.0)):
         statistics = statistics_of(DIGEST, rows(120, shift, at), classes, rows(number, shift, 10 + at), (1,))
         found.append(statistics_at(statistics, 1))
     floors = [floor_of(own["densities"], share, 0.9) for own in found]
-    return Recogniser(found, projection(DIGEST, WIDTH), floors, torch.tensor(offsets))
+    return Recogniser(found, projection(DIGEST, WIDTH), floors, Correction(torch.zeros(2, 128), torch.tensor(offsets)))
 
 
 def test_own_inputs_are_known_and_go_to_their_adapter_and_foreign_ones_to_none():
@@ -47,7 +48,7 @@ def test_scores_rank_adapters_by_familiarity_and_are_above_zero_where_an_input_i
     assert torch.equal(scores[both].argmax(1), densities[both].argmax(1))
 
 
-def test_an_offset_decides_between_adapters_and_not_whether_an_input_is_known():
+def test_a_correction_decides_between_adapters_and_not_whether_an_input_is_known():
     x = rows(200, 0.0, 40)[:, 1]
     plain, shifted = (recogniser(share=0.01, offsets=(0.0, by)).scores(x) for by in (0.0, 50.0))
     both = (plain > 0).all(1)

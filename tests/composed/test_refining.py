@@ -4,47 +4,66 @@ import json
 
 import pytest
 import torch
+from torch.nn.functional import one_hot
 
 from tests.support.members import letter_rows
 from tests.support.runs import easy_rows
 from tsugiki import api
+from tsugiki.adapt.correction import Correction
+from tsugiki.adapt.statistics import PROJECTED
+from tsugiki.composed.folder import ROUTER, load_set
 from tsugiki.composed.refining import refine
-from tsugiki.errors import ConfigError, RowsError
+from tsugiki.errors import ConfigError, MissingError, PackageError, RowsError
 
 
 def two(number, handicap, seed=0):
-    """Densities of rows to two adapters, of which the second is underrated by so many nats."""
+    """Rows of two adapters, whose states differ in one direction, of which the second is underrated by some nats."""
     generator = torch.Generator().manual_seed(seed)
     owners = torch.arange(number) % 2
-    own = torch.nn.functional.one_hot(owners, 2) * 10.0
-    densities = own + 8 * torch.randn(number, 2, generator=generator)
-    return densities - torch.tensor([0.0, handicap]), owners
+    densities = one_hot(owners, 2) * 10.0 + 8 * torch.randn(number, 2, generator=generator)
+    states = torch.randn(number, PROJECTED, generator=generator)
+    return densities - torch.tensor([0.0, handicap]), states, owners
 
 
-def test_an_adapter_that_is_underrated_gets_an_offset_that_makes_up_for_it():
-    densities, owners = two(400, 30.0)
-    found = refine(densities, owners)
-    assert found.offsets[1] - found.offsets[0] == pytest.approx(30, abs=5)
+def share(correction, densities, states, owners):
+    return float(((densities + correction.of(states)).argmax(1) == owners).float().mean())
+
+
+def test_an_adapter_that_is_underrated_gets_what_makes_up_for_it():
+    found = refine(*two(400, 30.0))
     assert found.before < 0.6 and found.after > 0.75
-    fresh, truth = two(400, 30.0, seed=1)
-    assert ((fresh + found.offsets).argmax(1) == truth).float().mean() == pytest.approx(found.after, abs=0.05)
+    assert found.correction is not None
+    assert found.correction.bias[1] - found.correction.bias[0] == pytest.approx(30, abs=6)
+    assert share(found.correction, *two(400, 30.0, seed=1)) == pytest.approx(found.after, abs=0.05)
 
 
-def test_where_nothing_is_to_be_made_up_for_nothing_is():
-    densities, owners = two(400, 0.0)
-    assert refine(densities, owners).offsets.abs().max() < 3
+def test_a_direction_that_tells_two_apart_is_learnt():
+    def rows(seed):
+        densities, states, owners = two(600, 0.0, seed)
+        states[:, 0] += 4.0 * (2 * owners - 1)
+        return densities, states, owners
+
+    found = refine(*rows(0))
+    assert found.after > found.before + 0.1
+    assert share(found.correction, *rows(1)) > found.before + 0.1
 
 
-@pytest.mark.parametrize("number", [1, 2, 3])
+def test_where_nothing_is_to_be_learnt_nothing_is():
+    densities, states, owners = two(400, 0.0)
+    assert refine(densities + 100 * one_hot(owners, 2), states, owners) == (None, 1.0, 1.0)
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 9])
 def test_a_few_rows_teach_no_nonsense(number):
     found = refine(*two(number, 0.0))
-    assert found.offsets.isfinite().all() and 0 <= found.before <= found.after <= 1
+    assert 0 <= found.before <= found.after <= 1
+    assert found.correction is None or all(tensor.isfinite().all() for tensor in found.correction.tensors().values())
 
 
-def test_rows_of_one_adapter_alone_do_not_push_the_others_out():
-    densities, _ = two(100, 0.0)
-    found = refine(densities, torch.zeros(100, dtype=torch.int64))
-    assert found.offsets.isfinite().all()
+def test_rows_of_one_adapter_alone_teach_no_nonsense():
+    densities, states, _ = two(100, 0.0)
+    found = refine(densities, states, torch.zeros(100, dtype=torch.int64))
+    assert found.correction is None or found.correction.of(states).isfinite().all()
 
 
 @pytest.fixture
@@ -64,8 +83,58 @@ def test_floors_rest_on_the_rows_as_well_and_the_set_keeps_them(folders, named, 
     assert [floor.num_rows for floor in found.recogniser.floors] == [120, 120]
     again = api.load_set(tmp_path / "desk")
     assert again.recogniser.floors == found.recogniser.floors
-    assert torch.equal(again.recogniser.offsets, found.recogniser.offsets)
     assert again.set.packages[0].digest == plain.set.packages[0].digest
+
+
+@pytest.fixture
+def taught(folders, tmp_path):
+    """A set that was taught to prefer its second adapter."""
+    found = api.compose(folders / "suffix", folders / "low", out=tmp_path / "desk")
+    weight = torch.randn(2, PROJECTED, generator=torch.Generator().manual_seed(0))
+    found.set.taught([None, None], Correction(weight, torch.tensor([0.0, 1e3]))).save(tmp_path / "desk")
+    return tmp_path / "desk"
+
+
+def test_what_was_taught_is_kept_and_an_adapter_that_joins_stands_beside_it(folders, taught):
+    text = easy_rows(1, seed=3).texts
+    assert api.load_set(taught).chosen(text) == ["low"]
+    before = (taught / ROUTER).read_bytes()
+    joined = api.compose(add=[folders / "letters"], out=taught)
+    assert joined.chosen(text) == ["low"] and (taught / ROUTER).read_bytes() == before
+    assert joined.recogniser.correction.weight.shape == (3, PROJECTED)
+    assert api.load_set(taught).chosen(text) == ["low"]
+
+
+def test_what_was_taught_is_believed_only_where_the_set_names_it(taught):
+    path = taught / ROUTER
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(PackageError) as error:
+        load_set(taught)
+    assert error.value.code == "compose.bad_router"
+    path.unlink()
+    with pytest.raises(MissingError):
+        load_set(taught)
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        {},
+        {"weight": torch.zeros(2, PROJECTED)},
+        {"weight": torch.zeros(2, PROJECTED), "bias": torch.zeros(3)},
+        {"weight": torch.zeros(2, 7), "bias": torch.zeros(2)},
+        {"weight": torch.zeros(2, PROJECTED).double(), "bias": torch.zeros(2)},
+        {"weight": torch.zeros(4, PROJECTED), "bias": torch.zeros(4)},
+        {"weight": torch.zeros(2, PROJECTED), "bias": torch.tensor([0.0, torch.nan])},
+        {"weight": torch.zeros(0, PROJECTED), "bias": torch.zeros(0)},
+        {"weight": torch.zeros(2, PROJECTED), "bias": torch.zeros(())},
+    ],
+)
+def test_what_is_no_correction_is_refused(tensors):
+    with pytest.raises(PackageError):
+        Correction.from_tensors(tensors, 3, path="it")
 
 
 def test_a_set_that_was_taught_before_is_taught_anew_when_an_adapter_joins(folders, named, tmp_path):

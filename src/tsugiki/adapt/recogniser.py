@@ -13,6 +13,7 @@ import torch
 from scipy.stats import beta
 from torch import Tensor
 
+from tsugiki.adapt.correction import Correction
 from tsugiki.adapt.familiarity import Familiarity
 from tsugiki.composition import Floor
 
@@ -43,13 +44,13 @@ class Recogniser:
         statistics: of each adapter, of one state, without its number.
         project: the base's own projection, (d, 128).
         floors: where each stops to know its inputs.
-        offsets: in nats, on top of densities where adapters are weighed against each other (E,).
+        correction: that rows taught, where adapters are weighed against each other.
     """
 
     statistics: Sequence[Mapping[str, Tensor]]
     project: Tensor
     floors: Sequence[Floor]
-    offsets: Tensor
+    correction: Correction
 
     @cached_property
     def _familiar(self) -> tuple[Familiarity, ...]:
@@ -57,7 +58,14 @@ class Recogniser:
 
     def densities(self, pooled: Tensor) -> Tensor:
         """How familiar pooled states (R, d) are to each adapter, (R, E)."""
-        projected = pooled.float().cpu() @ self.project
+        return self.densities_of(self.projected(pooled))
+
+    def projected(self, pooled: Tensor) -> Tensor:
+        """Pooled states (R, d) as statistics see them, (R, 128)."""
+        return pooled.float().cpu() @ self.project
+
+    def densities_of(self, projected: Tensor) -> Tensor:
+        """How familiar projected states (R, 128) are to each adapter, (R, E)."""
         return torch.stack([familiar.log_density(projected) for familiar in self._familiar], 1)
 
     def scores(self, pooled: Tensor) -> Tensor:
@@ -67,9 +75,10 @@ class Recogniser:
         is no business of one to which it is stranger. Among the adapters that know it, the more familiar it is the
         better; they stand above zero by as much as the least of them stands above its floor.
         """
-        densities = self.densities(pooled)
+        projected = self.projected(pooled)
+        densities = self.densities_of(projected)
         floors = torch.tensor([floor.density for floor in self.floors])
-        known, weighed = densities >= floors, densities + self.offsets
+        known, weighed = densities >= floors, densities + self.correction.of(projected)
         known = known & known.gather(1, weighed.argmax(1, keepdim=True))
         least = torch.where(known, weighed, torch.inf).min(1, keepdim=True)
         above = (densities - floors).gather(1, least.indices).clamp(min=torch.finfo(torch.float32).tiny)

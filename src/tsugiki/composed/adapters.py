@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from tsugiki.adapt.adapted import AdaptedModel
+from tsugiki.adapt.correction import Correction
 from tsugiki.adapt.package_checks import check_base
 from tsugiki.adapt.recogniser import Recogniser, floor_of, statistics_at
 from tsugiki.adapt.router import ROUTERS
@@ -158,13 +159,13 @@ class Composed:
         """What an adapter answers, by its number."""
         return self._members[member].task
 
-    def densities(self, texts: Texts) -> Tensor:
-        """How familiar texts are to each adapter, in nats (N, E)."""
+    def projected(self, texts: Texts) -> Tensor:
+        """States by which texts are recognised, as statistics see them (N, 128)."""
         asked = _texts(texts)
-        found = torch.empty(len(asked), len(self.names))
+        found = torch.empty(len(asked), self.recogniser.project.shape[1])
 
         def look(rows: Sequence[int], pooled: Tensor) -> list[dict[int, Mapping[int, float]]]:
-            found[list(rows)] = self.recogniser.densities(pooled)
+            found[list(rows)] = self.recogniser.projected(pooled)
             return [{} for _ in rows]
 
         self._shared.run(asked, look)
@@ -173,7 +174,8 @@ class Composed:
     def familiarity(self, text: str) -> dict[str, float]:
         """How much more familiar a text is to each adapter than the least familiar that it still knows, in nats."""
         floors = [floor.density for floor in self.recogniser.floors]
-        above = (density - floor for density, floor in zip(self.densities(text)[0].tolist(), floors, strict=True))
+        densities = self.recogniser.densities_of(self.projected(text))[0].tolist()
+        above = (density - floor for density, floor in zip(densities, floors, strict=True))
         return dict(zip(self.names, above, strict=True))
 
     @property
@@ -212,7 +214,7 @@ def _recogniser(found: Set) -> Recogniser:
         known,
         projection(weights_digest(base.layer_digests), base.width),
         [member.floor or floor_of(own["densities"], *rule) for member, own in pairs],
-        torch.tensor([member.offset for member in composition.members]),
+        (found.correction or Correction.none(0)).over(len(known)),
     )
 
 

@@ -1,22 +1,27 @@
 """Sets of adapters as folders: composing, saving, loading."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save
 
+from tsugiki.adapt.correction import Correction
 from tsugiki.adapt.package import FILES, SET, Package, load_package
 from tsugiki.adapt.package_checks import require_ungrouped
 from tsugiki.adapt.router import ROUTERS
-from tsugiki.composition import Composition, Member
+from tsugiki.adapt.tensors import read_tensors
+from tsugiki.composition import Composition, Floor, Member
 from tsugiki.drafts import write_folder
 from tsugiki.errors import MissingError, PackageError
 from tsugiki.spec import nearest, parse
 
-REPLACEABLE = (SET, "members")
+ROUTER = "router.safetensors"
+REPLACEABLE = (SET, "members", ROUTER)
 # Of its own inputs, what an adapter may lose to nobody, and how sure that is.
 SHARE, CONFIDENCE = 0.05, 0.9
 
@@ -29,16 +34,26 @@ class Set:
         composition: what it says of itself.
         packages: of the members, in their order.
         folders: where each package is read from.
+        correction: that rows taught the router; None where they taught it nothing.
     """
 
     composition: Composition
     packages: tuple[Package, ...]
     folders: tuple[Path, ...]
+    correction: Correction | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
         """Of the members, in their order."""
         return tuple(member.name for member in self.composition.members)
+
+    def taught(self, floors: Sequence[Floor | None], correction: Correction | None) -> "Set":
+        """The same with what rows taught: limits of each adapter, and what decides between them."""
+        members = zip(self.composition.members, floors, strict=True)
+        known = tuple(member.model_copy(update={"floor": floor}) for member, floor in members)
+        digest = None if correction is None else hashlib.sha256(save(correction.tensors())).hexdigest()
+        composition = self.composition.model_copy(update={"members": known, "taught": digest})
+        return replace(self, composition=composition, correction=correction)
 
     def save(self, folder: Path) -> None:
         """Write the set; the bytes of each member stay what they are.
@@ -52,6 +67,8 @@ class Set:
         for member, source in zip(self.composition.members, self.folders, strict=True):
             kept = (name for name in FILES if (source / name).exists())
             files |= {f"{member.folder}/{name}": (source / name).read_bytes() for name in kept}
+        if self.correction is not None:
+            files[ROUTER] = save(self.correction.tensors())
         write_folder(folder, files, REPLACEABLE)
 
 
@@ -77,7 +94,17 @@ def load_set(folder: Path) -> Set:
             raise PackageError("compose.other_member", name=member.name, found=package.digest, allowed=member.package)
     ROUTERS.parse(composition.router)
     _check(packages, [member.name for member in composition.members])
-    return Set(composition, packages, folders)
+    return Set(composition, packages, folders, _taught(composition, folder / ROUTER))
+
+
+def _taught(composition: Composition, path: Path) -> Correction | None:
+    """What rows taught the router, if it is the file that the set names."""
+    if composition.taught is None:
+        return None
+    _, tensors = read_tensors(path)
+    if hashlib.sha256(path.read_bytes()).hexdigest() != composition.taught:
+        raise PackageError("compose.bad_router", path=path)
+    return Correction.from_tensors(tensors, len(composition.members), path=path)
 
 
 def compose(
@@ -111,9 +138,11 @@ def compose(
     members = (*before[0], *(Member(name=p.manifest.name, package=p.digest) for p in joining))
     packages = (*before[1], *joining)
     _check(packages, [member.name for member in members])
+    correction = None
     if onto is not None:
         _require_state(joining, onto.composition.state)
         composition = onto.composition.model_copy(update={"name": name, "members": members})
+        correction = onto.correction
     else:
         rule = ROUTERS.parse(router or {"kind": "top_k"})
         # A rule that asks for more adapters than there are says so now, and not when somebody asks.
@@ -128,7 +157,7 @@ def compose(
             "confidence": confidence,
         }
         composition = parse(Composition, facts, where="compose")
-    return Set(composition, packages, (*before[2], *folders))
+    return Set(composition, packages, (*before[2], *folders), correction)
 
 
 def _check(packages: Sequence[Package], names: Sequence[str]) -> None:

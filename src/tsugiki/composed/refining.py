@@ -1,18 +1,18 @@
 """A set whose router learns from rows of which it is known whose they are.
 
-What packages carry decides without a row. Where the inputs of two adapters are near to each other, one of them may seem
-the more familiar throughout, since densities of small sets are the less sure; one number for each adapter makes up for
-that. How far these may go is decided by rows that they did not learn from; so is whether they are taken at all.
+What packages carry decides without a row, each adapter for itself. Where the inputs of several are near to each other,
+what tells them apart may not be what describes each of them best; a linear function of states, on top of densities,
+makes up for that. How far it may go is decided by rows that it did not learn from; so is whether it is taken at all.
 """
 
 import math
-from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from tsugiki.adapt.correction import Correction
 from tsugiki.adapt.recogniser import floor_of
 from tsugiki.composed.adapters import Composed
 from tsugiki.composed.folder import Set
@@ -21,8 +21,10 @@ from tsugiki.errors import RowsError
 from tsugiki.i18n import warn
 
 _FOLDS = 5
-# Of squared shifts: from almost free to none at all.
-_PENALTIES = (1e-3, 1e-2, 1e-1, 1.0, math.inf)
+# Of the squared weights of states: from almost free to none at all, which leaves a number for each adapter. And of the
+# mean square of these.
+_PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, math.inf)
+_OF_BIAS = 1e-2
 _STEPS = 100
 # Densities in this unit are near one, as the optimiser wants numbers.
 _NATS = 20.0
@@ -32,10 +34,10 @@ class Taught(NamedTuple):
     """A set whose router learnt from rows, and what that came to.
 
     Args:
-        found: the set with offsets and floors.
+        found: the set with a correction and floors.
         rows: that named an adapter of the set.
         before: share of them that were most familiar to their own adapter (0..1).
-        after: the same with offsets that were learnt from other rows each time.
+        after: share that went there under corrections that were learnt from other rows each time.
     """
 
     found: Set
@@ -64,38 +66,38 @@ def taught(composed: Composed, rows: Rows) -> Taught:
     if not own:
         raise RowsError("compose.no_owner", allowed=", ".join(composed.names))
     owners = torch.tensor([number[domains[at]] for at in own])
-    densities = composed.densities([rows.texts[at] for at in own])
-    learnt = refine(densities, owners)
+    projected = composed.projected([rows.texts[at] for at in own])
+    densities = composed.recogniser.densities_of(projected)
+    learnt = refine(densities, projected, owners)
     composition, statistics = composed.set.composition, composed.recogniser.statistics
-    members = []
+    floors = []
     for at, member in enumerate(composition.members):
         given = densities[owners == at, at]
         known = torch.cat([statistics[at]["densities"], given]).sort().values
-        floor = floor_of(known, composition.share, composition.confidence) if len(given) else member.floor
-        members.append(member.model_copy(update={"offset": float(learnt.offsets[at]), "floor": floor}))
-    composition = composition.model_copy(update={"members": tuple(members)})
-    return Taught(replace(composed.set, composition=composition), len(own), learnt.before, learnt.after)
+        floors.append(floor_of(known, composition.share, composition.confidence) if len(given) else member.floor)
+    return Taught(composed.set.taught(floors, learnt.correction), len(own), learnt.before, learnt.after)
 
 
 class Refined(NamedTuple):
     """What rows taught a router.
 
     Args:
-        offsets: in nats, of each adapter, on top of its density (E,); all zero where rows speak for none.
+        correction: of densities; None where rows have nothing to teach.
         before: share of the rows that were most familiar to their own adapter (0..1).
-        after: the same with offsets, which were learnt from other rows each time (0..1).
+        after: the same under corrections that were learnt from other rows each time (0..1).
     """
 
-    offsets: Tensor
+    correction: Correction | None
     before: float
     after: float
 
 
-def refine(densities: Tensor, owners: Tensor, seed: int = 0) -> Refined:
-    """Offsets under which rows are most familiar to their own adapter.
+def refine(densities: Tensor, projected: Tensor, owners: Tensor, seed: int = 0) -> Refined:
+    """A correction under which rows go to their own adapter.
 
     Args:
         densities: of rows to each adapter, in nats (N, E).
+        projected: states of the rows, as statistics see them (N, 128).
         owners: number of each row's adapter (N,).
         seed: of the folds.
     """
@@ -104,41 +106,55 @@ def refine(densities: Tensor, owners: Tensor, seed: int = 0) -> Refined:
     fold[order] = torch.arange(len(owners)) % _FOLDS
     # Far below the best they change nothing, and would only spoil the scale.
     near = (densities - densities.amax(1, keepdim=True)).double() / _NATS
+    mean, scale = projected.mean(0), projected.std(0, correction=0).clamp(min=1e-6) * math.sqrt(projected.shape[1])
+    states = ((projected - mean) / scale).double()
 
     def kept_out(penalty: float) -> Tensor:
         """Each row's logits, as other rows taught them."""
         found = near.clone()
         for number in fold.unique().tolist():
             asked = fold == number
-            slope, shifts = _fitted(near[~asked], owners[~asked], penalty)
-            found[asked] = slope * near[asked] + shifts
+            fit = _fitted(near[~asked], states[~asked], owners[~asked], penalty)
+            found[asked] = fit.logits(near[asked], states[asked])
         return found
 
     tried = {penalty: kept_out(penalty) for penalty in _PENALTIES}
     best = min(tried, key=lambda penalty: float(functional.cross_entropy(tried[penalty], owners)))
     before, after = (float((logits.argmax(1) == owners).float().mean()) for logits in (near, tried[best]))
-    slope, shifts = _fitted(near, owners, best)
-    if best == math.inf or after < before or slope <= 0:
-        return Refined(torch.zeros(densities.shape[1]), before, before)
-    return Refined((shifts / slope * _NATS).float(), before, after)
+    fit = _fitted(near, states, owners, best)
+    if after <= before or fit.slope <= 0:
+        return Refined(None, before, before)
+    weight = (fit.weight.T / scale / fit.slope * _NATS).float()
+    bias = (fit.bias / fit.slope * _NATS).float() - weight @ mean
+    return Refined(Correction(weight, bias), before, after)
 
 
-def _fitted(near: Tensor, owners: Tensor, penalty: float) -> tuple[Tensor, Tensor]:
-    """Logistic regression with one slope for all densities (), and a shift for each adapter (E,)."""
-    slope = torch.ones((), dtype=torch.float64, requires_grad=True)
-    shifts = torch.zeros(near.shape[1], dtype=torch.float64, requires_grad=True)
-    learnt = [slope] if penalty == math.inf else [slope, shifts]
-    optimiser = torch.optim.LBFGS(learnt, max_iter=_STEPS, line_search_fn="strong_wolfe")
+class _Fit(NamedTuple):
+    """A logistic regression: one slope for all densities, and of states a weight (128, E) and a bias (E,)."""
+
+    slope: Tensor
+    weight: Tensor
+    bias: Tensor
+
+    def logits(self, near: Tensor, states: Tensor) -> Tensor:
+        return self.slope * near + states @ self.weight + self.bias
+
+
+def _fitted(near: Tensor, states: Tensor, owners: Tensor, penalty: float) -> _Fit:
+    fit = _Fit(torch.ones(()).double(), *(torch.zeros(*n, near.shape[1]).double() for n in ((states.shape[1],), ())))
+    if not len(owners):
+        return fit
+    learnt = [fit.slope, fit.bias] if penalty == math.inf else list(fit)
+    optimiser = torch.optim.LBFGS([t.requires_grad_() for t in learnt], max_iter=_STEPS, line_search_fn="strong_wolfe")
 
     def closure() -> Tensor:
         optimiser.zero_grad()
-        loss = functional.cross_entropy(slope * near + shifts, owners)
+        loss = functional.cross_entropy(fit.logits(near, states), owners) + _OF_BIAS * fit.bias.square().mean()
         if penalty < math.inf:
-            loss = loss + penalty * shifts.square().mean()
+            loss = loss + penalty * fit.weight.square().sum()
         torch.autograd.backward(loss)
         return loss
 
-    if len(owners):
-        with torch.enable_grad():
-            optimiser.step(closure)
-    return slope.detach(), shifts.detach() - shifts.detach().mean()
+    with torch.enable_grad():
+        optimiser.step(closure)
+    return _Fit(*(tensor.detach() for tensor in fit))
