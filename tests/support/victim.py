@@ -61,7 +61,7 @@ def train_and_die(base: str, settings: dict[str, Any], moment: str, number: int)
     moments = {
         "cache": (prefix_cache.PrefixCache, "_run"),
         "step": (loop, "step"),
-        "validation": (loop, "evaluate"),
+        "validation": (loop.Labelled, "measure"),
         "rename": (Path, "replace"),
         "candidate": (Track, "_candidate"),
         "checkpoint": (checkpoint.Checkpoint, "save"),

@@ -16,7 +16,7 @@ from tsugiki.train import loop
 from tsugiki.train.checkpoint import Checkpoint
 from tsugiki.train.config import TrainSettings
 from tsugiki.train.heads import head_candidate
-from tsugiki.train.loop import evaluate, scores
+from tsugiki.train.loop import scores
 from tsugiki.train.scion import Scion
 from tsugiki.train.track import Track
 
@@ -81,11 +81,11 @@ def scripted(monkeypatch, *found):
     """Validation that finds what it is told to; returns the parameters it was shown each time."""
     seen, told = [], iter(found)
 
-    def look(scion, held):
+    def look(scion):
         seen.append(copy.deepcopy(scion.state_dict()))
         return next(told)
 
-    monkeypatch.setattr(loop, "evaluate", look)
+    monkeypatch.setattr(loop.Labelled, "measure", lambda _, scion: look(scion))
     return seen
 
 
@@ -303,11 +303,11 @@ def test_a_run_that_is_far_behind_after_half_of_its_epochs_is_given_up(race, mon
 
 
 def test_validation_is_not_on_the_clock(race, monkeypatch):
-    def slow(scion, held):
+    def slow(held, scion):
         time.sleep(0.4)
         return 0.5, 1.0
 
-    monkeypatch.setattr(loop, "evaluate", slow)
+    monkeypatch.setattr(loop.Labelled, "measure", slow)
     began = time.perf_counter()
     found = trained(race)
     assert time.perf_counter() - began > 1.2
@@ -404,7 +404,7 @@ def test_scores_do_not_depend_on_the_company_of_a_row(graft, rows):
     together = scores(scion, rows.held.rows)
     alone = torch.cat([scion(rows.held.rows, [row]) for row in range(15)])
     assert torch.allclose(together, alone, atol=1e-4)
-    assert evaluate(scion, rows.held) == TASK.measure(together, rows.held.targets)
+    assert rows.held.measure(scion) == TASK.measure(together, rows.held.targets)
 
 
 @pytest.mark.parametrize("boundary", [0, 1, 3])

@@ -12,9 +12,10 @@ from tsugiki.adapt.gating import Decision, Gating
 from tsugiki.adapt.groups import Group, Groups
 from tsugiki.adapt.router import Router
 from tsugiki.base.prefix_cache import CachedRows
+from tsugiki.train.learner import NAME
 from tsugiki.train.loop import scores
 from tsugiki.train.loss import Loss
-from tsugiki.train.scion import NAME, Scion
+from tsugiki.train.scion import Scion
 
 # Rows by which gates are moved in the end, and told how many act.
 _SETTLED_ROWS = 512

@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 import torch
 from accelerate import Accelerator
@@ -24,6 +25,7 @@ from tsugiki.progress import progress
 from tsugiki.tasks.task import Task
 from tsugiki.train.checkpoint import Checkpoint, Position
 from tsugiki.train.config import TrainSettings
+from tsugiki.train.learner import Learner
 from tsugiki.train.scion import Scion
 from tsugiki.train.trackers import plain, tracks
 
@@ -46,6 +48,31 @@ class Labelled:
     targets: Tensor
     task: Task
     domains: Tensor | None = None
+
+    def losses(self, logits: Tensor, indices: Sequence[int]) -> Tensor:
+        """Of some rows, whose logits are (B, C): (B,)."""
+        return self.task.losses(logits, self.targets[list(indices)].to(logits.device))
+
+    def measure(self, scion: Scion) -> tuple[float, float]:
+        """Score (0..1) and mean loss of what a scion answers."""
+        return self.task.measure(scores(scion, self.rows), self.targets)
+
+
+L = TypeVar("L", bound=Learner, contravariant=True)
+
+
+class Learnable(Protocol[L]):
+    """Rows that something learns from or is measured by."""
+
+    @property
+    def rows(self) -> CachedRows:
+        """With their states."""
+
+    def losses(self, found: Tensor, indices: Sequence[int]) -> Tensor:
+        """Of some rows, for which the learner found this: (B,)."""
+
+    def measure(self, learner: L, /) -> tuple[float, float]:
+        """Score (0..1) and mean loss."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +101,9 @@ class Fit:
 
 
 def fit(
-    scion: Scion,
-    train: Labelled,
-    held: Labelled,
+    scion: L,
+    train: Learnable[L],
+    held: Learnable[L],
     settings: TrainSettings,
     checkpoint: Checkpoint,
     label: str,
@@ -84,7 +111,7 @@ def fit(
     began: float | None = None,
     passes: int | None = None,
 ) -> Fit:
-    """Train a scion; it ends with the parameters of its best epoch.
+    """Train a learner; it ends with the parameters of its best epoch.
 
     Args:
         scion: what is trained.
@@ -129,7 +156,7 @@ def fit(
         return at.epoch >= epochs or hopeless or at.epochs_without_gain >= settings.patience
 
     prepared_s = time.perf_counter() - began
-    at = checkpoint.resume(scion, optimiser, schedule) or Position.start(*evaluate(scion, held), scion, prepared_s)
+    at = checkpoint.resume(scion, optimiser, schedule) or Position.start(*held.measure(scion), scion, prepared_s)
     predicted_s, saved = 0.0, time.perf_counter()
     ahead = range(at.epoch, epochs if passes is None else min(passes, epochs))
     with progress(label, sum(len(batch) for epoch in ahead for batch in steps[epoch])) as advance:
@@ -164,7 +191,7 @@ def fit(
                     keep(at)
                     saved = time.perf_counter()
             at = at.spent(time.perf_counter() - began)
-            score, held_loss = evaluate(scion, held)
+            score, held_loss = held.measure(scion)
             at = at.scored(score, held_loss, scion)
             if settings.trackers:
                 accelerator.log({f"{label}/score": score, f"{label}/loss": held_loss}, step=at.step)
@@ -187,15 +214,10 @@ def scores(scion: Scion, rows: CachedRows) -> Tensor:
     return out
 
 
-def evaluate(scion: Scion, held: Labelled) -> tuple[float, float]:
-    """Score (0..1) and mean loss."""
-    return held.task.measure(scores(scion, held.rows), held.targets)
-
-
 def step(
     model: torch.nn.Module,
-    scion: Scion,
-    train: Labelled,
+    scion: L,
+    train: Learnable[L],
     batch: Sequence[int],
     settings: TrainSettings,
     number: int,
@@ -213,10 +235,8 @@ def step(
     *parts, last = parts_of(train.rows, own) if scion.grafts else [own]
     for rows in (*parts, last):
         with nullcontext() if rows is last else accelerator.no_sync(model):
-            logits = model(train.rows, rows)
-            targets = train.targets[rows].to(logits.device)
             # Processes average their gradients; the mean over the whole batch is wanted.
-            loss = train.task.losses(logits, targets).sum()
+            loss = train.losses(model(train.rows, rows), rows).sum()
             if (penalty := scion.penalty()) is not None:
                 loss = loss + penalty * len(rows)
             accelerator.backward(loss * (weight * world / len(batch)))
@@ -228,12 +248,12 @@ def parts_of(rows: CachedRows, batch: list[int]) -> list[list[int]]:
     return [batch[at : at + most] for at in range(0, len(batch), most)]
 
 
-def _is_finite(scion: Scion) -> bool:
+def _is_finite(learner: Learner) -> bool:
     """Whether the step may be taken: where the loss is not a number the gradient is none either, and not only there.
 
     Processes share their gradients, so all of them come to the same answer.
     """
-    norm = torch.nn.utils.get_total_norm([p.grad for p in scion.parameters() if p.grad is not None])
+    norm = torch.nn.utils.get_total_norm([p.grad for p in learner.parameters() if p.grad is not None])
     return math.isfinite(float(norm))
 
 

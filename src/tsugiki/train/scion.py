@@ -1,24 +1,20 @@
 """What one run trains: modules over a boundary, a reader and a head, fed from the prefix cache."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tsugiki.adapt.adapted import AdaptedModel, Asked, Graft
-from tsugiki.adapt.bank import Bank
 from tsugiki.adapt.classifier import Classifier
 from tsugiki.adapt.reader import mean_pool
 from tsugiki.base.prefix_cache import CachedRows
 from tsugiki.base.suffix import run_states
+from tsugiki.train.learner import NAME, Learner
 
-NAME = "scion"
 
-
-class Scion(nn.Module):
+class Scion(Learner):
     """Everything trainable, and how logits follow from cached rows.
-
-    The base is reached through `AdaptedModel` and is no submodule: nothing here owns or saves a frozen weight.
 
     Args:
         adapted: the base.
@@ -38,15 +34,9 @@ class Scion(nn.Module):
         params: Mapping[str, Tensor] | None = None,
         boundary: int | None = None,
     ) -> None:
-        super().__init__()
+        super().__init__(adapted, grafts, seed, params)
         self._boundary = boundary
-        self.grafts = tuple(grafts)
-        self.classifier = classifier
-        self._adapted = adapted
-        adapted.attach(NAME, self.grafts, params or None, seed=seed)
-        self.banks = nn.ModuleList(adapted.banks[key] for key in sorted({(g.layer, g.site) for g in grafts}))
-        for parameter in self.parameters():
-            parameter.requires_grad_(True)
+        self.classifier = classifier.requires_grad_(True)
 
     @property
     def boundary(self) -> int:
@@ -88,39 +78,18 @@ class Scion(nn.Module):
         """What acts on some rows."""
         return NAME
 
-    def penalty(self) -> Tensor | None:
-        """A loss beside that of the task, in the mean over the rows of the last pass, a scalar; None where none is."""
-        return None
-
-    def stepped(self, meet: Callable[[Tensor], Tensor]) -> None:
-        """Called after each step; `meet` takes the mean of a tensor over all processes."""
-
     def _logits(self, features: Tensor) -> Tensor:
         logits: Tensor = self.classifier(features)
         return logits
 
-    def set_training(self, dropout: float | None, generator: torch.Generator | None = None) -> None:
-        """Switch module dropout on, drawn from `generator`; None switches it off."""
-        for bank in self.banks:
-            assert isinstance(bank, Bank)
-            bank.train(dropout is not None)
-            bank.dropout, bank.generator = dropout or 0.0, generator
-
     def groups(
         self, learning_rate: float, reader_learning_rate: float, head_learning_rate: float, weight_decay: float
     ) -> list[dict[str, object]]:
-        """Parameter groups for the optimiser: modules and readers with decay, the head without.
-
-        Modules and readers are zero changes when fresh, so plain decay pulls towards the base.
-        """
+        """As of all that learns, and readers with decay, the head without."""
         found = (
-            (self.banks.parameters(), learning_rate, weight_decay),
             (self.classifier.reader_params.values(), reader_learning_rate, weight_decay),
             ([self.classifier.weight, self.classifier.bias], head_learning_rate, 0.0),
         )
+        modules = super().groups(learning_rate, reader_learning_rate, head_learning_rate, weight_decay)
         groups = [{"params": list(params), "lr": rate, "weight_decay": decay} for params, rate, decay in found]
-        return [group for group in groups if group["params"]]
-
-    def close(self) -> None:
-        """Take the modules off the base."""
-        self._adapted.remove(NAME)
+        return [*modules, *(group for group in groups if group["params"])]

@@ -28,8 +28,9 @@ from tsugiki.train.grouped import GroupedScion
 from tsugiki.train.grouping import Setup, found_by_gates
 from tsugiki.train.head import PENALTIES, LinearHead, fit_path
 from tsugiki.train.heads import features_of
-from tsugiki.train.loop import Fit, Labelled, batches_of, evaluate, fit, num_passes, scores
-from tsugiki.train.scion import NAME, Scion
+from tsugiki.train.learner import NAME
+from tsugiki.train.loop import Fit, Labelled, batches_of, fit, num_passes, scores
+from tsugiki.train.scion import Scion
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ class Track:
                 )
             if isinstance(scion, GroupedScion):
                 scion.settle(self.train.rows)
-                score, loss = evaluate(scion, self.held)
+                score, loss = self.held.measure(scion)
                 result = replace(result, score=score, loss=loss)
             logits = scores(scion, self.held.rows)
             spent_ms = answer_ms(scion, self.train.rows) if plan.grafts else 0.0
