@@ -27,8 +27,8 @@ from tsugiki.train.candidate import Candidate
 from tsugiki.train.config import DataSettings, TrainSettings
 from tsugiki.train.head import LinearHead
 from tsugiki.train.heads import head_candidate
+from tsugiki.train.learner import NAME
 from tsugiki.train.loop import Labelled, parts_of
-from tsugiki.train.scion import NAME
 from tsugiki.train.track import Track
 
 MOST_TEST, MOST_TOKENS = 1_000, 256
