@@ -35,6 +35,8 @@ from tsugiki.progress import progress
 _SEGMENT_BYTES = 256 * 10**6
 # Of the memory that is free, for states that are not on the disk.
 _MEMORY_SHARE = 0.25
+# Starts what rows are known by that are given as tokens; no text has this in it.
+_AS_TOKENS = "\0tokens "
 
 
 @dataclass
@@ -142,6 +144,20 @@ class PrefixCache:
         token_ids = encode(self.base, texts, self.max_length)
         pooled, stored, computed = self._kept(texts, token_ids, states, top) or self._computed(token_ids, states, top)
         return CachedRows(self.base, token_ids, pooled, stored, computed, time.perf_counter() - began)
+
+    def written(self, token_ids: list[list[int]], states: Collection[int]) -> CachedRows:
+        """Rows that are given as tokens, such as prompts with their answers, and the token states asked for.
+
+        A mean over them would see the answer, so there is one of the embeddings alone.
+        """
+        began = time.perf_counter()
+        names = [_AS_TOKENS + " ".join(map(str, ids)) for ids in token_ids]
+        pooled, stored, computed = self._kept(names, token_ids, states, 0) or self._computed(token_ids, states, 0)
+        return CachedRows(self.base, token_ids, pooled, stored, computed, time.perf_counter() - began)
+
+    def prompts(self, token_ids: list[list[int]], top: int) -> Tensor:
+        """Means over the tokens of states `0 .. top` of rows that are given as tokens, (N, top + 1, d), float32."""
+        return self._computed(token_ids, (), top)[0]
 
     def num_bytes(self, lengths: Sequence[int], num_states: int) -> int:
         """Bytes that token states of these rows take on disk."""

@@ -71,6 +71,22 @@ class RoutingSettings(Spec):
     losses: tuple[dict[str, Any], ...] = ({"kind": "sparsity"}, {"kind": "z"}, {"kind": "balance"})
 
 
+class WritingSettings(Spec):
+    """How a base is asked that is to write.
+
+    Args:
+        prompt: with `{source}` in it; None takes the chat template of the base, or the one of the task.
+        metric: by which answers are judged; None takes the one of the task.
+        end: token that ends an answer; None takes the one that the base itself expects where a text is over.
+        max_new: tokens of an answer at most; None: those of the longest target, or half of the context.
+    """
+
+    prompt: str | None = None
+    metric: str | None = None
+    end: str | None = None
+    max_new: PositiveInt | None = None
+
+
 class TrainSettings(Spec):
     """How modules are trained.
 
@@ -129,6 +145,7 @@ class Config(Spec):
         placement: where modules stand.
         routing: which modules act on which inputs.
         budget: what placements that are chosen may cost.
+        writing: how a base is asked that is to write.
         train: how they are trained.
         cache: what is kept between runs.
     """
@@ -142,6 +159,7 @@ class Config(Spec):
     placement: PlacementSettings = PlacementSettings()
     routing: RoutingSettings = RoutingSettings()
     budget: Budget = Budget()
+    writing: WritingSettings = WritingSettings()
     train: TrainSettings = TrainSettings()
     cache: CacheSettings = CacheSettings()
 

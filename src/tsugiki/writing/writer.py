@@ -1,0 +1,219 @@
+"""An adapter that writes: through the generation code of the base itself, with its key/value cache."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import torch
+
+from tsugiki.adapt.adapted import AdaptedModel
+from tsugiki.adapt.package import Package, load_package, save_package
+from tsugiki.adapt.package_checks import check_base
+from tsugiki.base.model import Base, load_base
+from tsugiki.base.precision import Precision
+from tsugiki.data.reading import Reading
+from tsugiki.errors import PackageError
+from tsugiki.manifest import Manifest
+from tsugiki.report.card import card
+from tsugiki.spec import Spec
+from tsugiki.writing.wording import Wording
+from tsugiki.writing.writing import WRITINGS, Writing, writes
+
+_NAME = "it"
+# Rows that write at once; the tokens they may come to are those of a batch of the base.
+_MOST_ROWS = 64
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was written.
+
+    Args:
+        text: of the answer.
+        tokens: that it took, its end included.
+        finished: whether it came to its end, and was not cut.
+        cut: whether the input had to be cut.
+    """
+
+    text: str
+    tokens: int
+    finished: bool
+    cut: bool
+
+    def to_dict(self) -> dict[str, str | int | bool]:
+        """As plain data."""
+        return asdict(self)
+
+
+class Sampling(Spec):
+    """How the next token is chosen.
+
+    Args:
+        max_new: tokens of an answer at most; None takes what the adapter learnt.
+        temperature: 0 takes the likeliest token.
+        top_p: least share of the probability from which is drawn (0..1).
+        stop: texts at which an answer ends.
+        seed: of what is drawn.
+    """
+
+    max_new: int | None = None
+    temperature: float = 0.0
+    top_p: float = 1.0
+    stop: tuple[str, ...] = ()
+    seed: int = 0
+
+
+class Writer:
+    """A package on its base.
+
+    Args:
+        package: the package.
+        base: with its vocabulary head.
+
+    Raises:
+        PackageError: it does not write, or belongs to another base.
+    """
+
+    def __init__(self, package: Package, base: Base) -> None:
+        facts = package.manifest.task
+        if not writes(str(facts.get("kind"))):
+            raise PackageError("package.does_not_write", package=package.manifest.name, kind=facts.get("kind"))
+        check_base(package, base)
+        self.package, self.base = package, base
+        fields = WRITINGS.load(str(facts["kind"])).model_fields
+        self.writing: Writing = WRITINGS.parse({name: value for name, value in facts.items() if name in fields})
+        numbers = (int(facts[name]) for name in ("end", "max_prompt", "max_new"))
+        self.wording = Wording(base, self.writing, *numbers)
+        self._adapted = AdaptedModel(base.model, base.anatomy)
+        self._adapted.attach(_NAME, package.grafts, package.part("modules"))
+
+    @classmethod
+    def load(cls, folder: str | Path, base: Base | str | None = None, precision: Precision = "auto") -> "Writer":
+        """Load a package and its base.
+
+        Raises:
+            MissingError: the package or the base is not there.
+            PackageError: the package is damaged, does not write, or belongs to another base.
+        """
+        package = load_package(Path(folder))
+        if not isinstance(base, Base):
+            base = load_base(base or package.manifest.base.name, precision=precision, head=True)
+        return cls(package, base)
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the package says of itself."""
+        return self.package.manifest
+
+    @property
+    def reading(self) -> Reading:
+        """How the rows it was trained on were read."""
+        found = self.manifest.training.get("data", {})
+        return Reading.model_validate({name: found[name] for name in Reading.model_fields if name in found})
+
+    def write(self, sources: str | Iterable[str], sampling: Sampling | None = None) -> list[Answer]:
+        """Answer each input.
+
+        Args:
+            sources: one, or some.
+            sampling: None takes the likeliest tokens.
+
+        Raises:
+            ConfigError: the chat template fails.
+        """
+        asked = [sources] if isinstance(sources, str) else list(sources)
+        prompts = [self.wording.prompt(source) for source in asked]
+        chosen = sampling or Sampling()
+        found: list[Answer | None] = [None] * len(asked)
+        for rows in self._batches([len(ids) for ids, _ in prompts], chosen):
+            ids, mask = self._padded([prompts[row][0] for row in rows])
+            with self._adapted.using(_NAME), torch.inference_mode():
+                written = self._generate(ids, mask, chosen)[:, ids.shape[1] :].tolist()
+            for row, tokens in zip(rows, written, strict=True):
+                found[row] = self._answer(tokens, prompts[row][1], chosen)
+        return [answer for answer in found if answer is not None]
+
+    def stream(self, source: str, sampling: Sampling | None = None) -> Iterator[str]:
+        """Answer one input, piece by piece as it is written; whoever stops to listen stops the writing."""
+        from transformers import StoppingCriteria, StoppingCriteriaList, TextIteratorStreamer
+
+        halted = False
+
+        class Halt(StoppingCriteria):
+            def __call__(self, input_ids: Any, scores: Any, **_: Any) -> Any:  # noqa: ARG002
+                return torch.full((input_ids.shape[0],), halted, dtype=torch.bool, device=input_ids.device)
+
+        ids, mask = self._padded([self.wording.prompt(source)[0]])
+        tokenizer: Any = self.base.tokenizer
+        pieces = TextIteratorStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
+        more = {"streamer": pieces, "stopping_criteria": StoppingCriteriaList([Halt()])}
+
+        def run() -> None:
+            with self._adapted.using(_NAME), torch.inference_mode():
+                self._generate(ids, mask, sampling or Sampling(), **more)
+
+        thread = Thread(target=run, daemon=True)
+        thread.start()
+        try:
+            yield from pieces
+        finally:
+            halted = True
+            thread.join()
+
+    def save(self, folder: str | Path) -> None:
+        """Write the package to a folder, after which an adapter is called that has no name yet."""
+        place = Path(folder)
+        named = self.manifest if self.manifest.name else self.manifest.model_copy(update={"name": place.resolve().name})
+        save_package(place, named, self.package.tensors, card)
+
+    def close(self) -> None:
+        """Take the modules off the base."""
+        self._adapted.detach()
+
+    def _generate(self, ids: torch.Tensor, mask: torch.Tensor, chosen: Sampling, **more: Any) -> torch.Tensor:
+        model: Any = self.base.model
+        if chosen.temperature:
+            torch.manual_seed(chosen.seed)
+            more |= {"do_sample": True, "temperature": chosen.temperature, "top_p": chosen.top_p, "top_k": 0}
+        else:
+            more |= {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
+        if chosen.stop:
+            more |= {"stop_strings": list(chosen.stop), "tokenizer": self.base.tokenizer}
+        found: torch.Tensor = model.generate(
+            input_ids=ids,
+            attention_mask=mask,
+            max_new_tokens=chosen.max_new or self.wording.max_new,
+            eos_token_id=self.wording.end,
+            pad_token_id=self.wording.end,
+            **more,
+        )
+        return found
+
+    def _answer(self, tokens: list[int], cut: bool, chosen: Sampling) -> Answer:
+        finished = self.wording.end in tokens
+        number = tokens.index(self.wording.end) + 1 if finished else len(tokens)
+        text = self.wording.text(tokens)
+        at = min((text.index(stop) for stop in chosen.stop if stop in text), default=None)
+        return Answer(text if at is None else text[:at], number, finished or at is not None, cut)
+
+    def _batches(self, lengths: Sequence[int], chosen: Sampling) -> Iterator[list[int]]:
+        """Rows of like lengths together, as many as fit a batch of the base."""
+        spare = chosen.max_new or self.wording.max_new
+        order = sorted(range(len(lengths)), key=lambda row: lengths[row])
+        while order:
+            longest, most = lengths[order[-1]] + spare, _MOST_ROWS
+            number = max(1, min(most, 4 * self.base.batch_tokens // longest))
+            yield order[-number:]
+            del order[-number:]
+
+    def _padded(self, prompts: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Prompts side by side, padded on the left, where nothing follows them."""
+        longest = max(map(len, prompts))
+        ids = torch.full((len(prompts), longest), self.wording.end)
+        mask = torch.zeros(len(prompts), longest, dtype=torch.int64)
+        for row, own in enumerate(prompts):
+            ids[row, longest - len(own) :] = torch.tensor(own)
+            mask[row, longest - len(own) :] = 1
+        return ids.to(self.base.device), mask.to(self.base.device)
