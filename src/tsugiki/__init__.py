@@ -25,13 +25,16 @@ if TYPE_CHECKING:
         compose,
         evaluate,
         evaluate_set,
+        evaluate_writer,
         explain,
         graft,
         load,
         load_set,
+        load_writer,
         plan,
         receipt,
         train,
+        train_writer,
     )
     from tsugiki.data.rows import read_splits
     from tsugiki.errors import TsugikiError
@@ -54,14 +57,17 @@ __all__ = [
     "compose",
     "evaluate",
     "evaluate_set",
+    "evaluate_writer",
     "explain",
     "graft",
     "load",
     "load_set",
+    "load_writer",
     "plan",
     "read_splits",
     "receipt",
     "train",
+    "train_writer",
 ]
 
 # What the libraries below would tell others of their use; whoever wants that sets the variable to something else.
@@ -87,11 +93,14 @@ _HOMES = {
     "compose": "tsugiki.api",
     "audit": "tsugiki.api",
     "evaluate_set": "tsugiki.api",
+    "evaluate_writer": "tsugiki.api",
     "explain": "tsugiki.api",
     "receipt": "tsugiki.api",
     "graft": "tsugiki.api",
     "load": "tsugiki.api",
     "load_set": "tsugiki.api",
+    "load_writer": "tsugiki.api",
+    "train_writer": "tsugiki.api",
     "plan": "tsugiki.api",
     "read_splits": "tsugiki.data.rows",
 }

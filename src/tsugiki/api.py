@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from tsugiki.tasks.adapter import Adapter
     from tsugiki.train.planned import Planned
     from tsugiki.train.run import Trained
+    from tsugiki.train.write import TrainedWriter
+    from tsugiki.writing.evaluation import WritingEvaluation
+    from tsugiki.writing.writer import Sampling, Writer
 
 
 def train(
@@ -116,8 +119,77 @@ def train_and_report(
     if out is not None and chosen.name is None:
         chosen = chosen.model_copy(update={"name": Path(out).resolve().name})
     from tsugiki.train.run import train_adapter
+    from tsugiki.writing.writing import writes
 
+    if writes(chosen.data.task):
+        raise ConfigError("writing.other_function", task=chosen.data.task)
     trained = train_adapter(read_splits(rows, chosen.data), chosen, package)
+    if out is not None:
+        trained.adapter.save(Path(out))
+    return trained
+
+
+def train_writer(
+    rows: Any,
+    *,
+    base: str | Path | None = None,
+    out: str | Path | None = None,
+    parent: str | Path | None = None,
+    task: str = "generate",
+    text: str | Sequence[str] | None = None,
+    label: str | None = None,
+    sheet: str | None = None,
+    encoding: str | None = None,
+    config: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> "Writer":
+    """Train an adapter that writes, on rows with a text and what is to be written for it.
+
+        writer = tsugiki.train_writer("replies.jsonl", base="Qwen/Qwen3-0.6B", out="replies")
+        writer.write("Where is my parcel?")[0].text
+
+    Args:
+        rows: as for `train`.
+        base: folder or hub name of a decoder with its vocabulary head.
+        out: folder to save the adapter to; None saves nothing.
+        parent: folder of a writer to go on from.
+        task: `generate`, `summarise` or `extract`.
+        text: column of the inputs; None finds it by name, such as `source` or `prompt`.
+        label: column of the targets; None finds it by name, such as `target` or `completion`.
+        sheet: of a workbook; None takes the only one that is not empty.
+        encoding: of text files; None recognises it.
+        config: TOML file of settings.
+        settings: single settings over it, such as `{"writing.prompt": "{source} =>"}`.
+
+    Raises:
+        RowsError: the rows cannot be read or learnt from, or a target is empty.
+        MissingError: rows or base are not there.
+        BaseModelError: the base cannot write.
+        ConfigError: a setting is wrong, or no token could end an answer.
+        PackageError: something else is at `out`.
+    """
+    named: Any = {"text": text, "label": label, "sheet": sheet, "encoding": encoding}
+    more: Any = {"base": base, "out": out, "parent": parent, "config": config, "settings": settings}
+    return train_writer_and_report(rows, task=task, **named, **more).adapter
+
+
+def train_writer_and_report(
+    rows: Any,
+    *,
+    out: str | Path | None = None,
+    parent: str | Path | None = None,
+    **named: Any,
+) -> "TrainedWriter":
+    """Train as `train_writer` does, and return the writer with what was tried, what it cost and the verdict."""
+    if out is not None:
+        require_free(Path(out), FILES)
+    package = None if parent is None else load_package(Path(parent))
+    chosen = configure(parent=package, **named)
+    if out is not None and chosen.name is None:
+        chosen = chosen.model_copy(update={"name": Path(out).resolve().name})
+    from tsugiki.train.write import train_writer as trained_on
+
+    trained = trained_on(read_splits(rows, chosen.data), chosen, package)
     if out is not None:
         trained.adapter.save(Path(out))
     return trained
@@ -228,6 +300,26 @@ def load_set(folder: str | Path, base: str | Base | None = None) -> "Composed":
     from tsugiki.composed.adapters import Composed
 
     return Composed.load(Path(folder), base)
+
+
+def load_writer(folder: str | Path, base: str | Base | None = None) -> "Writer":
+    """Load an adapter that writes, with the base that it names or the one given.
+
+    Raises:
+        MissingError: the package or its base is not there.
+        PackageError: the package is damaged, belongs to another base, or does not write.
+    """
+    from tsugiki.writing.writer import Writer
+
+    return Writer.load(Path(folder), base)
+
+
+def is_writer(folder: str | Path) -> bool:
+    """Whether a folder holds an adapter that writes."""
+    from tsugiki.composed.folder import is_set
+    from tsugiki.writing.writing import writes
+
+    return not is_set(folder) and writes(str(load_package(Path(folder)).manifest.task.get("kind")))
 
 
 def load_either(folder: str | Path, base: str | Base | None = None) -> "Adapter | Composed":
@@ -381,6 +473,43 @@ def evaluate_set(
     named = {"text": text, "pair": pair, "label": label, "domains": domains, "sheet": sheet, "encoding": encoding}
     reading = Reading.model_validate({name: value for name, value in named.items() if value is not None})
     return answered(composed, unlabelled(read_table(rows, split, reading), reading))
+
+
+def evaluate_writer(
+    writer: "Writer",
+    rows: Any,
+    *,
+    split: str = "test",
+    text: str | Sequence[str] | None = None,
+    label: str | None = None,
+    sheet: str | None = None,
+    encoding: str | None = None,
+    sampling: "Sampling | None" = None,
+) -> "WritingEvaluation":
+    """Answer rows with a target by a writer, and say how good the answers are.
+
+    Args:
+        writer: that answers.
+        rows: as for `train_writer`; where they have a column `references` with lists of good answers, the nearest of
+            these counts.
+        split: to answer, where the rows have several.
+        text: column of the inputs; None takes the one of training where it is there, else finds it by name.
+        label: column of the targets; None likewise.
+        sheet: of a workbook; None takes the only one that is not empty.
+        encoding: of text files; None recognises it.
+        sampling: how the next token is chosen; None takes the likeliest.
+
+    Raises:
+        RowsError: the rows cannot be read, or have no targets.
+        MissingError: the rows or their split are not there.
+    """
+    from tsugiki.data.columns import references_of
+    from tsugiki.writing.evaluation import evaluate_writer as answered
+
+    table = read_table(rows, split, Reading(sheet=sheet, encoding=encoding))
+    named: Any = {"text": text, "label": label}
+    found = unlabelled(table, writer.reading.fitting(table.columns).over(**named))
+    return answered(writer, found, references_of(table), sampling)
 
 
 def ablate(

@@ -22,11 +22,15 @@ LABEL_NAMES = (
     *("label", "class", "category", "intent", "target"),
     *("ラベル", "分類", "カテゴリ", "カテゴリー", "クラス"),
 )
+# What is written for what, looked for only where nothing of the above is there.
+SOURCE_NAMES = ("source", "prompt", "input", "instruction", "question", "document", "入力", "原文", "質問")
+TARGET_NAMES = ("target", "completion", "output", "response", "answer", "summary", "出力", "応答", "回答", "要約")
 # Names of the two texts of a pair.
 PAIR_NAMES = (
     *(("premise", "hypothesis"), ("sentence1", "sentence2"), ("text1", "text2"), ("question1", "question2")),
     *(("前提", "仮説"), ("文1", "文2"), ("質問1", "質問2")),
 )
+REFERENCES = "references"
 _JOINT = "\n"
 
 
@@ -60,7 +64,8 @@ def labels_of(table: Table, named: str | None) -> tuple[list[str], bool]:
 def text_columns(table: Table, reading: Reading) -> tuple[list[int], int | None]:
     """Positions of the columns that make up the text, and of the second text of pairs; raises as `texts_of` does."""
     named, pair = reading.text, reading.pair
-    if pair is None and not named and not _fits(table, None, TEXT_NAMES, "--text"):
+    names = TEXT_NAMES if _fits(table, None, TEXT_NAMES, "--text") else SOURCE_NAMES
+    if pair is None and not named and names is SOURCE_NAMES:
         plain = [_plain(column) for column in table.columns]
         found = [[plain.index(name) for name in names] for names in PAIR_NAMES if {*names} <= {*plain}]
         if len(found) == 1:
@@ -68,13 +73,14 @@ def text_columns(table: Table, reading: Reading) -> tuple[list[int], int | None]
     whole = ",".join(named)
     if len(named) > 1 and whole in table.columns:
         named = (whole,)  # a column with a comma in its name
-    firsts = [_pick(table, name, TEXT_NAMES, "--text", "rows.no_text") for name in named or (None,)]
+    firsts = [_pick(table, name, names, "--text", "rows.no_text") for name in named or (None,)]
     return firsts, None if pair is None else _pick(table, pair, (), "--pair", "rows.no_text")
 
 
 def label_column(table: Table, named: str | None) -> int:
     """Position of the column of the labels; raises as `labels_of` does."""
-    return _pick(table, named, LABEL_NAMES, "--label", "rows.no_label")
+    names = LABEL_NAMES if _fits(table, None, LABEL_NAMES, "--label") else TARGET_NAMES
+    return _pick(table, named, names, "--label", "rows.no_label")
 
 
 def domains_of(table: Table, named: str) -> list[str]:
@@ -87,13 +93,29 @@ def domains_of(table: Table, named: str) -> list[str]:
     return [cell.strip() for cell in _strings(table, at)]
 
 
+def references_of(table: Table) -> list[list[str]] | None:
+    """Good answers to each row, from a column of lists with that name; None where there is none or a cell is no list.
+
+    A row without any has none of its own either: the target counts there.
+    """
+    if REFERENCES not in table.columns:
+        return None
+    cells = list(table.column(table.columns.index(REFERENCES)))
+    lists = [
+        [str(part) for part in cell]
+        for cell in cells
+        if isinstance(cell, Iterable) and not isinstance(cell, str | bytes | Mapping)
+    ]
+    return lists if len(lists) == len(cells) and all(lists) else None
+
+
 def labels_if_any(table: Table, named: str | None) -> tuple[list[str], bool] | None:
     """The same where exactly one column fits and holds nothing but texts and numbers, else None.
 
     Raises:
         RowsError: a column that is named is not there, or holds something else.
     """
-    fits = _fits(table, named, LABEL_NAMES, "--label")
+    fits = _fits(table, named, LABEL_NAMES, "--label") or _fits(table, named, TARGET_NAMES, "--label")
     if len(fits) != 1:
         return None
     try:

@@ -15,8 +15,12 @@ from torch import Tensor
 
 from tsugiki.data.reading import Reading
 from tsugiki.data.rows import Rows
+from tsugiki.errors import RowsError
 from tsugiki.family import Family
 from tsugiki.spec import Spec
+
+# Where half of so many rows have a target of their own, of several words, these are no labels.
+_FEW, _OWN_SHARE, _SENTENCE_WORDS = 20, 0.5, 3
 
 
 class Answers(NamedTuple):
@@ -141,8 +145,24 @@ def task_for(rows: Rows, reading: Reading) -> Task:
         ConfigError: there is no such task.
         RowsError: the labels do not fit it.
     """
+    if reading.task is None and not reading.grades and not rows.several:
+        _require_labels(rows)
     kind = reading.task or ("grade" if reading.grades else "tag" if rows.several else "classify")
     return TASKS.load(kind).of(rows.classes, reading.grades)
+
+
+def _require_labels(rows: Rows) -> None:
+    """Refuse what reads like texts that are to be written.
+
+    Raises:
+        RowsError: most rows have a target of their own, of several words.
+    """
+    labels = rows.labels or ()
+    different = set(labels)
+    if len(labels) < _FEW or len(different) < _OWN_SHARE * len(labels):
+        return
+    if sum(len(label.split()) for label in different) >= _SENTENCE_WORDS * len(different):
+        raise RowsError("writing.unclear_task", different=len(different), rows=len(labels))
 
 
 def task_of(facts: Mapping[str, Any]) -> Task:

@@ -2,15 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
-import torch
 from torch import Tensor
-from torch.nn import functional
 
 from tsugiki.adapt.adapted import AdaptedModel, Graft
 from tsugiki.base.suffix import run_states
 from tsugiki.base.vocabulary import Vocabulary
 from tsugiki.train.learner import NAME, Learner
 from tsugiki.train.written import WrittenRows
+from tsugiki.writing.losses import answer_losses
 
 
 class Scribe(Learner):
@@ -54,11 +53,4 @@ class Scribe(Learner):
         last = anatomy.num_layers
         with self._adapted.using(NAME):
             found = run_states(model, anatomy, ids, mask, (last,), boundary=self.boundary, state=entering)[last]
-        # The state of a token foretells the next one.
-        starts = torch.tensor([rows.starts[i] for i in indices], device=ids.device)
-        places = torch.arange(1, ids.shape[1], device=ids.device)
-        supervised = (places >= starts[:, None]) & (mask[:, 1:] > 0)
-        logits = self._vocabulary(found[:, :-1][supervised]).float()
-        each = functional.cross_entropy(logits, ids[:, 1:][supervised], reduction="none")
-        row = supervised.nonzero()[:, 0]
-        return torch.zeros(len(indices), device=ids.device).index_add(0, row, each)
+        return answer_losses(self._vocabulary, found, ids, mask, [rows.starts[i] for i in indices])

@@ -12,8 +12,10 @@ from torch import Tensor
 
 from tsugiki.adapt.adapted import AdaptedModel
 from tsugiki.adapt.package import Package
-from tsugiki.adapt.package_checks import facts_of
+from tsugiki.adapt.package_checks import check_base, facts_of, require_ungrouped
+from tsugiki.adapt.reader import READERS
 from tsugiki.adapt.statistics import statistics_of
+from tsugiki.adapt.tensors import part
 from tsugiki.base.kernels import lean_kernels
 from tsugiki.base.legible import require_legible
 from tsugiki.base.model import Base, load_base
@@ -111,12 +113,13 @@ class TrainedWriter:
         return max(0.0, passes - 1) * self.seconds["cache"]
 
 
-def train_writer(splits: Splits, config: Config) -> TrainedWriter:
+def train_writer(splits: Splits, config: Config, parent: Package | None = None) -> TrainedWriter:
     """Train modules on rows with a source and a target.
 
     Args:
         splits: rows, whose labels are the targets; validation is split off where there is none.
         config: all settings.
+        parent: package to go on from, whose placement is kept.
 
     Raises:
         RowsError: there are too few rows, or a target is empty.
@@ -124,6 +127,7 @@ def train_writer(splits: Splits, config: Config) -> TrainedWriter:
         BaseModelError: the base cannot write.
         ConfigError: no end marker, a prompt that has no room, or a wrong setting.
         TrainingError: the loss is not a number.
+        PackageError: the package to go on from is of another base, or has groups of modules.
     """
     writing = WRITINGS.parse({"kind": config.data.task, **config.writing.model_dump(include={"prompt", "metric"})})
     train, held = _parts(splits, config)
@@ -131,11 +135,13 @@ def train_writer(splits: Splits, config: Config) -> TrainedWriter:
     vocabulary = Vocabulary(base)
     require_legible(base, train.texts, base.max_length, force=config.data.illegible == "warn")
     wording = wording_of(base, writing, train, config)
-    plans = _plans(config, base)
+    if parent is not None:
+        check_base(parent, base)
+    plans = _plans(config, base) if parent is None else [_again(parent)]
     key = digest([config.model_dump(mode="json", exclude={"name", "licence", "usage_terms", "cache"})])
-    parts = (train.digest(), held.digest(), base.digest, str(base.dtype))
+    parts = (train.digest(), held.digest(), base.digest, str(base.dtype), parent and parent.digest)
     with lean_kernels(base.dtype), run_folder(digest([key, *parts])[:16]) as folder:
-        return _Run(config, base, vocabulary, wording, plans, train, held, folder).trained()
+        return _Run(config, base, vocabulary, wording, plans, train, held, folder, parent).trained()
 
 
 def wording_of(base: Base, writing: Writing, train: Rows, config: Config) -> Wording:
@@ -193,6 +199,15 @@ def _plans(config: Config, base: Base) -> list[Plan]:
     return [strategy.suffix(base.anatomy, boundary) for boundary in boundaries]
 
 
+def _again(parent: Package) -> Plan:
+    """The placement of a package as a plan that starts from its modules."""
+    require_ungrouped(parent, "train --from")
+    variant = parent.manifest.variant.removesuffix(" again") + " again"
+    tensors = {name: tensor for name, tensor in parent.tensors.items() if name.startswith("modules.")}
+    reader, states = READERS.parse({"kind": "mean"}), (parent.manifest.base.num_layers,)
+    return Plan(variant, states, reader, tuple(parent.grafts), params=tensors)
+
+
 @dataclass(frozen=True)
 class _Run:
     """What all placements of one run have in common."""
@@ -205,6 +220,7 @@ class _Run:
     train: Rows
     held: Rows
     folder: Path
+    parent: Package | None
 
     def trained(self) -> TrainedWriter:
         cache = PrefixCache(self.base, self.wording.max_prompt + self.wording.max_new, self.config.cache)
@@ -249,7 +265,8 @@ class _Run:
         began = time.perf_counter()
         adapted = AdaptedModel(self.base.model, self.base.anatomy)
         usual = learnt.rows.num_supervised / len(learnt.rows)
-        scribe = Scribe(adapted, self.vocabulary, plan.grafts, usual, self.config.train.seed).to(self.base.device)
+        settings, params = self.config.train, part(plan.params, "modules")
+        scribe = Scribe(adapted, self.vocabulary, plan.grafts, usual, settings.seed, params).to(self.base.device)
         checkpoint = Checkpoint(self.folder, plan.variant.replace("/", "-").replace(" ", "-"))
         try:
             result = fit(scribe, learnt, held, self.config.train, checkpoint, plan.variant, began=began, passes=passes)
@@ -296,6 +313,7 @@ class _Run:
                 "trainable_share": round(trainable / base.num_params, 6),
             },
             candidates=tuple(placed.facts() for placed in raced),
+            parents=(self.parent.digest,) if self.parent else (),
             licence=config.licence,
             usage_terms=config.usage_terms,
         )

@@ -1,5 +1,6 @@
 """An adapter that writes: through the generation code of the base itself, with its key/value cache."""
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,11 +14,16 @@ from tsugiki.adapt.package import Package, load_package, save_package
 from tsugiki.adapt.package_checks import check_base
 from tsugiki.base.model import Base, load_base
 from tsugiki.base.precision import Precision
+from tsugiki.base.suffix import run_states
+from tsugiki.base.tokens import pad
+from tsugiki.base.vocabulary import Vocabulary
+from tsugiki.data.batches import length_batches
 from tsugiki.data.reading import Reading
 from tsugiki.errors import PackageError
 from tsugiki.manifest import Manifest
 from tsugiki.report.card import card
 from tsugiki.spec import Spec
+from tsugiki.writing.losses import answer_losses
 from tsugiki.writing.wording import Wording
 from tsugiki.writing.writing import WRITINGS, Writing, writes
 
@@ -134,6 +140,26 @@ class Writer:
             for row, tokens in zip(rows, written, strict=True):
                 found[row] = self._answer(tokens, prompts[row][1], chosen)
         return [answer for answer in found if answer is not None]
+
+    @torch.inference_mode()
+    def perplexity(self, sources: Sequence[str], targets: Sequence[str]) -> tuple[float, float]:
+        """Of a token of the targets, their ends included: under the adapter, and of the base alone."""
+        vocabulary, last = Vocabulary(self.base), self.base.num_layers
+        pairs = [
+            (self.wording.prompt(source)[0], self.wording.target(target)[0])
+            for source, target in zip(sources, targets, strict=True)
+        ]
+        lengths, budget = [len(prompt) + len(target) for prompt, target in pairs], self.base.batch_tokens
+        totals = {_NAME: 0.0, None: 0.0}
+        for rows in length_batches(lengths, budget, budget):
+            ids, mask = (t.to(self.base.device) for t in pad([[*pairs[row][0], *pairs[row][1]] for row in rows]))
+            for name in totals:
+                with self._adapted.using(name):
+                    state = run_states(self.base.model, self.base.anatomy, ids, mask, (last,))[last]
+                losses = answer_losses(vocabulary, state, ids, mask, [len(pairs[row][0]) for row in rows])
+                totals[name] += float(losses.double().sum())
+        tokens = sum(len(target) for _, target in pairs)
+        return math.exp(totals[_NAME] / tokens), math.exp(totals[None] / tokens)
 
     def stream(self, source: str, sampling: Sampling | None = None) -> Iterator[str]:
         """Answer one input, piece by piece as it is written; whoever stops to listen stops the writing."""

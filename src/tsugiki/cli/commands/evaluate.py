@@ -59,6 +59,15 @@ def run(
                 raise ConfigError("cli.evaluate.of_one_adapter", option=option, folder=folder)
         found = api.evaluate_set(api.load_set(folder, base), rows, split=split, **named)
         return Answer(found.to_dict(), of_set(found))
+    if api.is_writer(folder):
+        from tsugiki.cli import writing
+
+        for_labels: Any = {"--picture": picture, "--coverage": coverage, "--pair": pair, "--domains": domains}
+        for_labels |= {"--target-precision": target_precision, "--merge-labels": merge_labels}
+        writing.refuse("writing.not_for_writers", folder, for_labels)
+        columns: Any = {"text": text, "label": label, "sheet": sheet, "encoding": encoding}
+        written = api.evaluate_writer(api.load_writer(folder, base), rows, split=split, **columns)
+        return Answer(written.to_dict(), writing.evaluated(written))
     evaluation = api.evaluate(
         api.load(folder, base),
         rows,

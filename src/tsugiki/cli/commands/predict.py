@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tsugiki.data.table import Table
     from tsugiki.tasks.adapter import Adapter
     from tsugiki.tasks.answering import Prediction
+    from tsugiki.writing.writer import Writer
 
     Answers: TypeAlias = Adapter | Composed
     Domains: TypeAlias = Sequence[str | None] | None
@@ -46,6 +47,10 @@ def run(
     target_precision: PrecisionOption = None,
     domains: Annotated[str | None, typer.Option("--domains", metavar="DOMAIN")] = None,
     receipts: Annotated[Path | None, typer.Option("--receipts", metavar="FILE")] = None,
+    max_new: Annotated[int | None, typer.Option("--max-new", metavar="TOKENS", min=1)] = None,
+    temperature: Annotated[float, typer.Option("--temperature", metavar="NUMBER", min=0)] = 0.0,
+    top_p: Annotated[float, typer.Option("--top-p", metavar="SHARE", min=0, max=1)] = 1.0,
+    stop: Annotated[list[str] | None, typer.Option("--stop", metavar="TEXT")] = None,
     base: BaseOption = None,
 ) -> Iterator[Answer]:
     """Answer as the texts come, or write a file with all columns and the answers beside them.
@@ -61,11 +66,34 @@ def run(
         raise ConfigError("cli.out_without_file")
     if pair is not None and file == "-":
         raise ConfigError("cli.pair_of_lines")
-    from tsugiki.api import load_either
+    from tsugiki.api import is_writer, load_either, load_writer
+    from tsugiki.cli import writing
     from tsugiki.data.answers import format_of
 
     if out is not None:
         format_of(out, Path(str(file)))
+    drawn = {"--max-new": max_new, "--temperature": temperature, "--top-p": top_p < 1, "--stop": stop}
+    if is_writer(folder):
+        from tsugiki.writing.writer import Sampling
+
+        for_labels = {"--pair": pair, "--domains": domains, "--receipts": receipts}
+        writing.refuse("writing.not_for_writers", folder, for_labels | {"--target-precision": target_precision})
+        sampling = Sampling(max_new=max_new, temperature=temperature, top_p=top_p, stop=tuple(stop or ()))
+        writer = load_writer(folder, base)
+        if file is None:
+            yield from writing.answers(writer, [text or ""], sampling)
+        elif file == "-":
+            for lines in _incoming(encoding or "utf-8"):
+                yield from writing.answers(writer, lines, sampling)
+        else:
+            found = _rows(writer, file, Reading.of(text=text, sheet=sheet, encoding=encoding))
+            if out is not None:
+                yield writing.beside(writer, *found, out, sampling)
+            else:
+                for texts, _ in _chunks(found[1]):
+                    yield from writing.answers(writer, texts, sampling)
+        return
+    writing.refuse("writing.only_writers", folder, drawn)
     asked = _Asked(load_either(folder, base), target_precision, receipts)
     if receipts is not None:
         receipts.write_text("", encoding="utf-8")
@@ -131,7 +159,7 @@ class _Asked:
             yield Answer({**asked, **facts}, "\t".join(line))
 
 
-def _rows(adapter: "Answers", file: str, reading: Reading) -> tuple["Table", "Rows"]:
+def _rows(adapter: "Answers | Writer", file: str, reading: Reading) -> tuple["Table", "Rows"]:
     from tsugiki.data.rows import read_table, unlabelled
 
     table = read_table(file, None, reading)

@@ -77,7 +77,7 @@ def run(
     """Train, save and tell what was tried and what it cost."""
     from tsugiki.api import train_and_report
 
-    named = {"text": text, "pair": pair, "task": task, "label": label, "sheet": sheet, "encoding": encoding}
+    named: Any = {"text": text, "pair": pair, "task": task, "label": label, "sheet": sheet, "encoding": encoding}
     named["domains"] = domains
     chosen = settings_of(
         settings,
@@ -94,8 +94,28 @@ def run(
         min_score=min_score,
         prior=prior,
     )
-    trained = train_and_report(rows, base=base, out=out, parent=parent, config=config, settings=chosen, **named)
+    whole: Any = {"base": base, "out": out, "parent": parent, "config": config, "settings": chosen}
+    if _writes(named, whole):
+        from tsugiki.api import train_writer_and_report
+        from tsugiki.cli import writing
+
+        for_labels = {"--pair": pair, "--domains": domains, "--merge-labels": merge_labels}
+        writing.refuse("writing.not_for_writers", out, for_labels | {"--target-precision": target_precision})
+        writer = train_writer_and_report(rows, **named, **whole)
+        return Answer({"out": str(out), **writing.bill(writer)}, writing.page(writer, out))
+    trained = train_and_report(rows, **named, **whole)
     return Answer({"out": str(out), **bill(trained)}, page(trained, out))
+
+
+def _writes(named: dict[str, Any], whole: dict[str, Any]) -> bool:
+    """Whether the adapter is to write, by the task that is named, or by that of the one it goes on from."""
+    from tsugiki.adapt.package import load_package
+    from tsugiki.api import configure
+    from tsugiki.writing.writing import writes
+
+    parent = None if whole["parent"] is None else load_package(whole["parent"])
+    settings = {name: whole[name] for name in ("base", "config", "settings")}
+    return writes(configure(parent=parent, **settings, **named).data.task)
 
 
 def bill(trained: "Trained") -> dict[str, object]:
