@@ -95,7 +95,7 @@ def run(
         prior=prior,
     )
     whole: Any = {"base": base, "out": out, "parent": parent, "config": config, "settings": chosen}
-    if _writes(named, whole):
+    if _writes(task, parent, config, chosen):
         from tsugiki.api import train_writer_and_report
         from tsugiki.cli import writing
 
@@ -107,15 +107,15 @@ def run(
     return Answer({"out": str(out), **bill(trained)}, page(trained, out))
 
 
-def _writes(named: dict[str, Any], whole: dict[str, Any]) -> bool:
+def _writes(task: str | None, parent: Path | None, config: Path | None, settings: dict[str, str]) -> bool:
     """Whether the adapter is to write, by the task that is named, or by that of the one it goes on from."""
-    from tsugiki.adapt.package import load_package
-    from tsugiki.api import configure
+    from tsugiki.api import is_writer
+    from tsugiki.train.config import read_config
     from tsugiki.writing.writing import writes
 
-    parent = None if whole["parent"] is None else load_package(whole["parent"])
-    settings = {name: whole[name] for name in ("base", "config", "settings")}
-    return writes(configure(parent=parent, **settings, **named).data.task)
+    if task is None and parent is not None:
+        return is_writer(parent)
+    return writes(read_config(config, settings).data.task if task is None else task)
 
 
 def bill(trained: "Trained") -> dict[str, object]:
