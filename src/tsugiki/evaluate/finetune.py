@@ -5,7 +5,7 @@ hidden state with dropout and a linear head, float32 weights under autocast wher
 follow the same rule as everywhere in tsugiki, and the weights of the best epoch on validation are kept.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,6 +20,7 @@ from tsugiki.adapt.reader import mean_pool
 from tsugiki.base.model import Base, load_base
 from tsugiki.base.tokens import encode, pad
 from tsugiki.data.batches import length_batches
+from tsugiki.data.rows import Rows
 from tsugiki.evaluate.measure import Clock
 from tsugiki.evaluate.method import Job, Logits, Outcome, Predict
 
@@ -134,14 +135,14 @@ def predictor(model: PooledClassifier, base: Base, job: Job) -> Predict:
     """Answers of a classifier in the job's precision."""
 
     @torch.inference_mode()
-    def predict(texts: Sequence[str]) -> Logits:
+    def predict(rows: Rows) -> Logits:
         model.eval()
-        ids = encode(base, texts, job.max_length)
-        out = np.zeros((len(texts), len(job.labels)), dtype=np.float32)
+        ids = encode(base, rows.texts, job.max_length)
+        out = np.zeros((len(rows), len(job.labels)), dtype=np.float32)
         with _autocast(base, job):
-            for rows in length_batches([len(row) for row in ids], base.batch_tokens, base.batch_tokens):
-                batch, mask = pad([ids[i] for i in rows])
-                out[rows] = model(batch.to(base.device), mask.to(base.device)).float().cpu().numpy()
+            for some in length_batches([len(row) for row in ids], base.batch_tokens, base.batch_tokens):
+                batch, mask = pad([ids[i] for i in some])
+                out[some] = model(batch.to(base.device), mask.to(base.device)).float().cpu().numpy()
         return out
 
     return predict
