@@ -148,6 +148,9 @@ class Method(Spec):
         """The base as `fit` loads it; None where none is needed."""
         return load_base(job.base, precision=job.precision)
 
+    def require(self, job: Job) -> None:
+        """Refuse a job that it cannot do; all methods of a comparison are asked before any of them trains."""
+
     def fit(self, job: Job) -> Outcome:
         """Learn from `job.train`, choose on `job.validation`, never look at `job.test`."""
         raise NotImplementedError(type(self).__name__)
