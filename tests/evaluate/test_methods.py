@@ -1,6 +1,7 @@
 """Every method learns from a job and answers alike once it is saved and loaded."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from tsugiki.data.rows import Rows
 from tsugiki.errors import ConfigError, MissingError
 from tsugiki.evaluate.finetune import own_base
 from tsugiki.evaluate.method import METHODS, Job, parse_methods
+from tsugiki.evaluate.per_domain import DomainMethod
 from tsugiki.tasks.kinds.classify import Classify
 from tsugiki.tasks.kinds.grade import Grade
 from tsugiki.tasks.kinds.tag import Tag
@@ -32,10 +34,24 @@ def job_for(job: Job, found) -> Job:
     return job.model_copy(update={"learning_rate": found.rates[0] if found.rates else None})
 
 
+@pytest.fixture
+def job_of(job, decoder_folder):
+    """A job that the method of a name can do: with domains, on a decoder, where it asks for these."""
+
+    def found(name):
+        own = job_for(job, method(name))
+        if not issubclass(METHODS.load(name), DomainMethod):
+            return own
+        domains = {"train": ("desk", "shop") * 12, "validation": ("desk", "shop") * 6, "test": ("desk", "shop") * 6}
+        named = {split: replace(getattr(own, split), domains=found) for split, found in domains.items()}
+        return own.model_copy(update={**named, "base": str(decoder_folder)})
+
+    return found
+
+
 @pytest.mark.parametrize("name", METHODS.names())
-def test_a_method_that_is_saved_and_loaded_answers_the_same(name, job, folder):
-    found = method(name)
-    own = job_for(job, found)
+def test_a_method_that_is_saved_and_loaded_answers_the_same(name, job_of, folder):
+    found, own = method(name), job_of(name)
     outcome = found.fit(own)
     logits = outcome.predict(own.test)
     assert logits.shape == (12, 3)
@@ -44,8 +60,8 @@ def test_a_method_that_is_saved_and_loaded_answers_the_same(name, job, folder):
 
 
 @pytest.mark.parametrize("name", METHODS.names())
-def test_curves_rise_and_end_with_the_seconds_of_training(name, job):
-    outcome = method(name).fit(job_for(job, method(name)))
+def test_curves_rise_and_end_with_the_seconds_of_training(name, job_of):
+    outcome = method(name).fit(job_of(name))
     seconds, scores = zip(*outcome.curve, strict=True)
     assert list(seconds) == sorted(seconds)
     assert list(scores) == sorted(scores)
@@ -53,10 +69,10 @@ def test_curves_rise_and_end_with_the_seconds_of_training(name, job):
     assert 0 <= outcome.cache_s < outcome.train_s
 
 
-@pytest.mark.parametrize("name", ["full", "lora", "probe_all"])
-def test_bfloat16_is_answered_alike_after_loading(name, job, folder):
+@pytest.mark.parametrize("name", ["full", "lora", "mixed_peft", "probe_all", "xlora"])
+def test_bfloat16_is_answered_alike_after_loading(name, job_of, folder):
     found = method(name)
-    own = job_for(job, found).model_copy(update={"precision": "bf16"})
+    own = job_of(name).model_copy(update={"precision": "bf16"})
     outcome = found.fit(own)
     outcome.save(folder)
     # Training keeps float32 weights; serving has them in bfloat16.
