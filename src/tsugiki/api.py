@@ -614,6 +614,7 @@ def compare(
     text: str | Sequence[str] | None = None,
     pair: str | None = None,
     label: str | None = None,
+    domains: str | None = None,
     task: str | None = None,
     sheet: str | None = None,
     encoding: str | None = None,
@@ -624,13 +625,15 @@ def compare(
 
     Args:
         rows: as for `train`, with test rows.
-        methods: names such as `tsugiki`, `full`, `lora`, `bias`, `probe` and `tfidf`, in the order of the tables.
+        methods: names such as `tsugiki`, `full`, `lora`, `bias`, `probe` and `tfidf`, in the order of the tables;
+            `lora-per-task`, `mixed-peft` and `xlora` are for rows with domains.
         out: folder for tables, pictures and the page; runs that are there already are kept.
         seeds: runs of each method.
         base: as for `train`, like all that follow.
         text: column of the texts.
         pair: column of the second texts.
         label: column of the labels.
+        domains: column that says from which domain a row is, for methods with modules for each.
         task: what labels are.
         sheet: of a workbook.
         encoding: of text files.
@@ -646,6 +649,7 @@ def compare(
     from tsugiki.evaluate import compare as comparing
 
     named: Any = {"text": text, "pair": pair, "label": label, "task": task, "sheet": sheet, "encoding": encoding}
+    named["domains"] = domains
     chosen = configure(base=base, config=config, settings=settings, **named)
     dataset = Path(rows).stem if isinstance(rows, str | os.PathLike) else type(rows).__name__
     return comparing.compare(

@@ -295,6 +295,13 @@ def test_compare_takes_columns_from_the_file_of_settings(tsugiki, asked, tmp_pat
     assert asked["compare"]["splits"].train.labels == ("leak", "jam")
 
 
+def test_compare_reads_the_column_of_domains(tsugiki, asked, tmp_path):
+    (tmp_path / "rows.csv").write_text("text,label,company\noil,leak,A\nbelt,jam,\n", encoding="utf-8")
+    assert tsugiki("compare", "rows.csv", "--domains", "company", "--out", "c").code == 0
+    assert asked["compare"]["splits"].train.domains == ("A", "")
+    assert asked["compare"]["config"].data.domains == "company"
+
+
 # --- inspect
 
 

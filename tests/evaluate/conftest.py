@@ -21,6 +21,11 @@ def base_folder(tmp_path_factory):
     return tiny_base_folder(tmp_path_factory.mktemp("base"))
 
 
+@pytest.fixture(scope="session")
+def decoder_folder(tmp_path_factory):
+    return tiny_base_folder(tmp_path_factory.mktemp("decoder"), "llama")
+
+
 def rows(number: int, seed: int) -> Rows:
     """Rows of three classes; every text has a serial number, so that each is recognised if it leaks."""
     draw = random.Random(seed)

@@ -1,6 +1,7 @@
 """A comparison from rows to a page, kept run by run."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -130,6 +131,13 @@ def test_rows_that_cannot_be_compared_on_are_refused(test, code, splits, base_fo
     with pytest.raises(RowsError) as caught:
         run((*splits[:2], test), base_folder, tmp_path)
     assert caught.value.code == code
+
+
+def test_too_few_domains_are_refused_before_anything_is_trained(splits, base_folder, tmp_path):
+    of_one = [replace(rows, domains=("desk",) * len(rows)) for rows in splits]
+    with pytest.raises(RowsError) as caught:
+        run(of_one, base_folder, tmp_path)
+    assert caught.value.code == "train.few_domains" and not (tmp_path / "runs").exists()
 
 
 # --- what is decided -------------------------------------------------------------------------------------------------

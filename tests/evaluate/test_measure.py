@@ -5,6 +5,7 @@ import time
 import torch
 
 from tsugiki.base.memory import PeakMemory, anonymous_bytes, mapped_bytes
+from tsugiki.data.rows import Rows
 from tsugiki.evaluate.measure import Clock, folder_bytes, infer_flops, latency_ms_p50
 
 MEGABYTE = 10**6
@@ -39,17 +40,17 @@ def test_mapped_files_are_counted_by_their_ending_and_are_not_anonymous(tmp_path
 
 def test_a_linear_layer_takes_two_operations_per_weight():
     layer = torch.nn.Linear(10, 20, bias=False)
-    assert infer_flops(lambda texts: layer(torch.ones(len(texts), 10)), ["x"] * 3) == 2 * 10 * 20
+    assert infer_flops(lambda rows: layer(torch.ones(len(rows), 10)), Rows(("x",) * 3)) == 2 * 10 * 20
 
 
-def test_latency_is_that_of_a_call_with_so_many_texts():
+def test_latency_is_that_of_a_call_with_so_many_rows():
     sizes = []
 
-    def answer(texts):
-        sizes.append(len(texts))
+    def answer(rows):
+        sizes.append(len(rows))
         time.sleep(0.002)
 
-    assert 2.0 <= latency_ms_p50(answer, ["a", "b"], batch=5) < 20
+    assert 2.0 <= latency_ms_p50(answer, Rows(("a", "b")), batch=5) < 20
     assert set(sizes) == {5}
 
 

@@ -1,6 +1,7 @@
 """Every method learns from a job and answers alike once it is saved and loaded."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from tsugiki.data.rows import Rows
 from tsugiki.errors import ConfigError, MissingError
 from tsugiki.evaluate.finetune import own_base
 from tsugiki.evaluate.method import METHODS, Job, parse_methods
+from tsugiki.evaluate.per_domain import DomainMethod
 from tsugiki.tasks.kinds.classify import Classify
 from tsugiki.tasks.kinds.grade import Grade
 from tsugiki.tasks.kinds.tag import Tag
@@ -32,20 +34,34 @@ def job_for(job: Job, found) -> Job:
     return job.model_copy(update={"learning_rate": found.rates[0] if found.rates else None})
 
 
+@pytest.fixture
+def job_of(job, decoder_folder):
+    """A job that the method of a name can do: with domains, on a decoder, where it asks for these."""
+
+    def found(name):
+        own = job_for(job, method(name))
+        if not issubclass(METHODS.load(name), DomainMethod):
+            return own
+        domains = {"train": ("desk", "shop") * 12, "validation": ("desk", "shop") * 6, "test": ("desk", "shop") * 6}
+        named = {split: replace(getattr(own, split), domains=found) for split, found in domains.items()}
+        return own.model_copy(update={**named, "base": str(decoder_folder)})
+
+    return found
+
+
 @pytest.mark.parametrize("name", METHODS.names())
-def test_a_method_that_is_saved_and_loaded_answers_the_same(name, job, folder):
-    found = method(name)
-    own = job_for(job, found)
+def test_a_method_that_is_saved_and_loaded_answers_the_same(name, job_of, folder):
+    found, own = method(name), job_of(name)
     outcome = found.fit(own)
-    logits = outcome.predict(own.test.texts)
+    logits = outcome.predict(own.test)
     assert logits.shape == (12, 3)
     outcome.save(folder)
-    np.testing.assert_allclose(found.load(folder, own)(own.test.texts), logits, atol=2e-2)
+    np.testing.assert_allclose(found.load(folder, own)(own.test), logits, atol=2e-2)
 
 
 @pytest.mark.parametrize("name", METHODS.names())
-def test_curves_rise_and_end_with_the_seconds_of_training(name, job):
-    outcome = method(name).fit(job_for(job, method(name)))
+def test_curves_rise_and_end_with_the_seconds_of_training(name, job_of):
+    outcome = method(name).fit(job_of(name))
     seconds, scores = zip(*outcome.curve, strict=True)
     assert list(seconds) == sorted(seconds)
     assert list(scores) == sorted(scores)
@@ -53,19 +69,19 @@ def test_curves_rise_and_end_with_the_seconds_of_training(name, job):
     assert 0 <= outcome.cache_s < outcome.train_s
 
 
-@pytest.mark.parametrize("name", ["full", "lora", "probe_all"])
-def test_bfloat16_is_answered_alike_after_loading(name, job, folder):
+@pytest.mark.parametrize("name", ["full", "lora", "mixed_peft", "probe_all", "xlora"])
+def test_bfloat16_is_answered_alike_after_loading(name, job_of, folder):
     found = method(name)
-    own = job_for(job, found).model_copy(update={"precision": "bf16"})
+    own = job_of(name).model_copy(update={"precision": "bf16"})
     outcome = found.fit(own)
     outcome.save(folder)
     # Training keeps float32 weights; serving has them in bfloat16.
-    np.testing.assert_allclose(found.load(folder, own)(own.test.texts), outcome.predict(own.test.texts), atol=0.15)
+    np.testing.assert_allclose(found.load(folder, own)(own.test), outcome.predict(own.test), atol=0.15)
 
 
 def test_equal_seeds_give_equal_answers(job):
     own = job_for(job, method("bias"))
-    first, second = (method("bias").fit(own).predict(own.test.texts) for _ in range(2))
+    first, second = (method("bias").fit(own).predict(own.test) for _ in range(2))
     np.testing.assert_array_equal(first, second)
 
 
@@ -88,7 +104,7 @@ def test_probes_read_the_last_state_or_all_of_them(job):
 def test_two_classes_are_probed_as_well_as_three(job):
     two = [i for i, label in enumerate(job.train.labels) if label != "heat"]
     own = job.model_copy(update={"train": job.train.take(two), "task": Classify(labels=("leak", "noise"))})
-    logits = method("probe_all").fit(own).predict(own.test.texts)
+    logits = method("probe_all").fit(own).predict(own.test)
     assert logits.shape == (12, 2)
     answers = own.task.names(own.task.choose(torch.from_numpy(logits)))
     right = [a == b for a, b in zip(own.test.labels, answers, strict=True) if a != "heat"]
@@ -98,7 +114,7 @@ def test_two_classes_are_probed_as_well_as_three(job):
 def test_a_grade_that_no_row_has_shifts_no_other(job):
     grades = Grade(labels=("heat", "cold", "leak", "noise"))
     own = job.model_copy(update={"task": grades})
-    logits = torch.from_numpy(method("probe_all").fit(own).predict(own.test.texts))
+    logits = torch.from_numpy(method("probe_all").fit(own).predict(own.test))
     assert logits.shape == (12, 4) and (logits[:, 1] < logits[:, [0, 2, 3]].max(1).values).all()
     answers = grades.names(logits.argmax(1))
     assert np.mean([a == b for a, b in zip(own.test.labels, answers, strict=True)]) > 0.6
@@ -108,18 +124,18 @@ def test_labels_that_all_rows_or_one_alone_have_are_probed(job):
     rows = job.train.labels
     train = Rows(job.train.texts, tuple("all;heat" if a == "heat" else "all" for a in rows), several=True)
     own = job.model_copy(update={"task": Tag(labels=("all", "heat")), "train": train, "validation": train})
-    logits = method("probe_all").fit(own).predict(own.test.texts)
+    logits = method("probe_all").fit(own).predict(own.test)
     assert (logits[:, 0] > 5).all() and logits[:, 1].min() < 0 < logits[:, 1].max()
     single = Rows(job.train.texts, tuple("heat" if a == "heat" else "" for a in rows), several=True)
     own = job.model_copy(update={"task": Tag(labels=("heat",)), "train": single, "validation": single})
-    assert method("probe_all").fit(own).predict(own.test.texts).shape == (12, 1)
+    assert method("probe_all").fit(own).predict(own.test).shape == (12, 1)
 
 
 def test_a_prompt_method_of_peft_is_pooled_over_the_text_alone(job):
     found = METHODS.parse({"kind": "peft", "title": "prompts", "config": PROMPTS})
     outcome = found.fit(job_for(job, found))
     assert outcome.num_trainable == 3 * 32 + 3 * 32 + 3
-    assert np.isfinite(outcome.predict(job.test.texts)).all()
+    assert np.isfinite(outcome.predict(job.test)).all()
 
 
 def test_a_base_that_is_trained_has_weights_of_its_own(job):
@@ -141,7 +157,7 @@ def test_candidates_that_lost_have_rows_of_their_own(job):
     assert len(set(variants)) == len(variants)
     assert {"head", "words", "suffix 2/4"} <= set(variants)
     for candidate in outcome.candidates:
-        assert candidate.predict(job.test.texts).shape == (12, 3)
+        assert candidate.predict(job.test).shape == (12, 3)
         assert candidate.train_s <= outcome.train_s
 
 

@@ -25,6 +25,7 @@ from tsugiki.evaluate.method import EPOCHS, Job, Method, parse_methods
 from tsugiki.i18n import warn
 from tsugiki.tasks.task import task_for
 from tsugiki.train.config import Config
+from tsugiki.train.domains import domains_in
 
 # Points of full fine-tuning's validation score that may be missing where a method has reached its target.
 _MARGIN = 0.01
@@ -56,8 +57,9 @@ def compare(
         rates: learning rates by method, where they were chosen on other rows of the same set.
 
     Raises:
-        RowsError: the rows cannot be learnt from, or there are none to report on.
+        RowsError: the rows cannot be learnt from, there are none to report on, or a method needs to know their domains.
         ConfigError: no such method.
+        BaseModelError: a method cannot do with this base.
         MissingError: the base is not there.
         TrainingError: a run failed; what was finished is kept.
     """
@@ -65,6 +67,8 @@ def compare(
     config = config.model_copy(update={"base": base or config.base})
     parsed = parse_methods(methods, own={"tsugiki": {"config": config}})
     job = _job(splits, dataset, config)
+    for method in parsed:
+        method.require(job)
     numbers = range(job.seed, job.seed + seeds)
     # Full fine-tuning first: the target stands before anything else is timed.
     order = sorted(parsed, key=lambda method: method.name != "full")
@@ -97,6 +101,7 @@ def _job(splits: Splits, dataset: str, config: Config) -> Job:
     assert train is not None and train.labels is not None
     if config.train.max_rows is not None:
         train = train.take(subsample(train.strata, config.train.max_rows, config.train.seed))
+    domains_in(train)  # a run would refuse too few of them, after others have trained
     base = load_base(config.base, precision=config.precision, exit=1)
     max_length = min(config.data.max_length or MAX_LENGTH, base.max_length)
     require_legible(base, train.texts, max_length, force=config.data.illegible == "warn")

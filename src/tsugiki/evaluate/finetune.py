@@ -20,6 +20,7 @@ from tsugiki.adapt.reader import mean_pool
 from tsugiki.base.model import Base, load_base
 from tsugiki.base.tokens import encode, pad
 from tsugiki.data.batches import length_batches
+from tsugiki.data.rows import Rows
 from tsugiki.evaluate.measure import Clock
 from tsugiki.evaluate.method import Job, Logits, Outcome, Predict
 
@@ -48,9 +49,16 @@ class PooledClassifier(nn.Module):
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Logits: ids and mask (B, S) to (B, C)."""
-        hidden = self.body(input_ids=ids, attention_mask=mask).last_hidden_state
+        return self.classify(self.pooled(ids, mask))
+
+    def pooled(self, ids: Tensor, mask: Tensor, **named: Any) -> Tensor:
+        """What the head reads: ids and mask (B, S) to (B, d); what is named goes to the body."""
+        hidden = self.body(input_ids=ids, attention_mask=mask, **named).last_hidden_state
         # Virtual tokens of a prompt method stand before those of the text.
-        pooled = mean_pool(hidden[:, -mask.shape[1] :], mask)
+        return mean_pool(hidden[:, -mask.shape[1] :], mask)
+
+    def classify(self, pooled: Tensor) -> Tensor:
+        """Logits: (B, d) to (B, C)."""
         logits: Tensor = self.head(self.dropout(pooled).to(self.head.weight.dtype))
         return logits
 
@@ -72,14 +80,24 @@ def own_base(job: Job) -> Base:
     return base
 
 
-def with_peft(body: nn.Module, config: Mapping[str, Any]) -> nn.Module:
-    """A body with the modules of a PEFT configuration, ready to train."""
+def with_peft(body: nn.Module, config: Mapping[str, Any], names: Sequence[str] = ("default",)) -> nn.Module:
+    """A body with the modules of a PEFT configuration, ready to train.
+
+    Args:
+        body: is changed.
+        config: as PEFT writes it.
+        names: of adapters that get modules of that kind each; the first one acts.
+    """
     import peft
 
     # A configuration of a finished adapter says that it is only to be read; the task head is ours.
     settings = {**config, "inference_mode": False, "task_type": "FEATURE_EXTRACTION"}
-    wrapped: nn.Module = peft.get_peft_model(body, peft.get_peft_config(settings))
-    return wrapped
+    first, *others = names
+    wrapped: Any = peft.get_peft_model(body, peft.get_peft_config(dict(settings)), adapter_name=first)
+    for name in others:
+        wrapped.add_adapter(name, peft.get_peft_config(dict(settings)))
+    found: nn.Module = wrapped
+    return found
 
 
 def finetune(job: Job, base: Base, adapt: Adapt, save: Save) -> Outcome:
@@ -94,7 +112,31 @@ def finetune(job: Job, base: Base, adapt: Adapt, save: Save) -> Outcome:
     assert job.learning_rate is not None
     torch.manual_seed(job.seed)
     clock = Clock()
-    model = PooledClassifier(adapt(_without_cache(base.model)), base.width, len(job.labels)).to(base.device)
+    model = PooledClassifier(adapt(without_cache(base.model)), base.width, len(job.labels)).to(base.device)
+    curve = fit_classifier(model, base, job, clock)
+    return Outcome(
+        variant=f"rate {job.learning_rate:g}",
+        curve=curve,
+        num_trainable=sum(tensor.numel() for tensor in model.trained().values()),
+        train_s=curve[-1][0],
+        cache_s=0.0,
+        predict=predictor(model, base, job),
+        save=lambda folder: save(model, folder),
+    )
+
+
+def fit_classifier(model: PooledClassifier, base: Base, job: Job, clock: Clock) -> tuple[tuple[float, float], ...]:
+    """Train what moves in a classifier, and leave it at its best epoch on validation.
+
+    Args:
+        model: on the device of the base.
+        base: that its body came of.
+        job: rows, seed, precision, batch rule and learning rate.
+        clock: that runs while it is trained.
+
+    Returns:
+        A curve, as `Outcome` has it; the seconds are those of the clock.
+    """
     predict = predictor(model, base, job)
     curve: list[tuple[float, float]] = []
     with TemporaryDirectory() as folder:
@@ -107,15 +149,7 @@ def finetune(job: Job, base: Base, adapt: Adapt, save: Save) -> Outcome:
                     save_file({name: tensor.contiguous() for name, tensor in model.trained().items()}, best)
                 curve.append((seconds, max(score, curve[-1][1] if curve else 0.0)))
         model.load_state_dict(load_file(best), strict=False)
-    return Outcome(
-        variant=f"rate {job.learning_rate:g}",
-        curve=tuple(curve),
-        num_trainable=sum(tensor.numel() for tensor in model.trained().values()),
-        train_s=curve[-1][0],
-        cache_s=0.0,
-        predict=predict,
-        save=lambda folder: save(model, folder),
-    )
+    return tuple(curve)
 
 
 def save_trained(model: PooledClassifier, folder: Path, dtype: torch.dtype) -> None:
@@ -125,7 +159,7 @@ def save_trained(model: PooledClassifier, folder: Path, dtype: torch.dtype) -> N
 
 def load_trained(folder: Path, base: Base, adapt: Adapt, job: Job) -> PooledClassifier:
     """Put what `save_trained` wrote on a base."""
-    model = PooledClassifier(adapt(_without_cache(base.model)), base.width, len(job.labels))
+    model = PooledClassifier(adapt(without_cache(base.model)), base.width, len(job.labels))
     model.load_state_dict(load_file(folder / TRAINED), strict=False)
     return model.to(base.device, job.dtype)
 
@@ -133,18 +167,31 @@ def load_trained(folder: Path, base: Base, adapt: Adapt, job: Job) -> PooledClas
 def predictor(model: PooledClassifier, base: Base, job: Job) -> Predict:
     """Answers of a classifier in the job's precision."""
 
-    @torch.inference_mode()
-    def predict(texts: Sequence[str]) -> Logits:
-        model.eval()
-        ids = encode(base, texts, job.max_length)
-        out = np.zeros((len(texts), len(job.labels)), dtype=np.float32)
-        with _autocast(base, job):
-            for rows in length_batches([len(row) for row in ids], base.batch_tokens, base.batch_tokens):
-                batch, mask = pad([ids[i] for i in rows])
-                out[rows] = model(batch.to(base.device), mask.to(base.device)).float().cpu().numpy()
-        return out
+    def predict(rows: Rows) -> Logits:
+        if model.training:  # to go through all modules again would count in every answer
+            model.eval()
+        return answers(rows, base, job, lambda ids, mask, _: model(ids, mask))
 
     return predict
+
+
+@torch.inference_mode()
+def answers(rows: Rows, base: Base, job: Job, logits_of: Callable[[Tensor, Tensor, list[int]], Tensor]) -> Logits:
+    """Answer rows batch by batch in the job's precision.
+
+    Args:
+        rows: N of them.
+        base: whose tokenizer and device are used.
+        job: its labels are those of the logits.
+        logits_of: from ids and mask (B, S) and which rows they are of to logits (B, C).
+    """
+    ids = encode(base, rows.texts, job.max_length)
+    out = np.zeros((len(rows), len(job.labels)), dtype=np.float32)
+    with _autocast(base, job):
+        for some in length_batches([len(row) for row in ids], base.batch_tokens, base.batch_tokens):
+            batch, mask = pad([ids[i] for i in some])
+            out[some] = logits_of(batch.to(base.device), mask.to(base.device), some).float().cpu().numpy()
+    return out
 
 
 def _epochs(model: PooledClassifier, base: Base, job: Job) -> Any:
@@ -187,8 +234,8 @@ def _autocast(base: Base, job: Job) -> Any:
     return torch.autocast(base.device.type, torch.bfloat16, enabled=job.precision == "bf16")
 
 
-def _without_cache(model: nn.Module) -> nn.Module:
-    # A decoder would keep keys and values that nobody reads.
+def without_cache(model: nn.Module) -> nn.Module:
+    """A model that does not keep keys and values that nobody reads, as a decoder would."""
     config: Any = model.config
     if hasattr(config, "use_cache"):
         config.use_cache = False

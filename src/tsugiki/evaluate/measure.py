@@ -1,13 +1,15 @@
 """What a method costs: seconds, milliseconds, operations and bytes of files."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
+
+from tsugiki.data.rows import Rows
 
 _WARM_UP_CALLS = 2
 _TIMED_CALLS = 64
@@ -48,9 +50,10 @@ def folder_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def latency_ms_p50(predict: Callable[[Sequence[str]], object], texts: Sequence[str], batch: int = 1) -> float:
-    """Median milliseconds of one call with `batch` texts, over at most 64 calls and 1 s after two to warm up."""
-    groups = [[texts[(i + k) % len(texts)] for k in range(batch)] for i in range(0, batch * _TIMED_CALLS, batch)]
+def latency_ms_p50(predict: Callable[[Rows], object], rows: Rows, batch: int = 1) -> float:
+    """Median milliseconds of one call with `batch` rows, over at most 64 calls and 1 s after two to warm up."""
+    starts = range(0, batch * _TIMED_CALLS, batch)
+    groups = [rows.take((start + k) % len(rows) for k in range(batch)) for start in starts]
     # Many rows at once warm up what one call needs.
     for group in groups[: _WARM_UP_CALLS if batch == 1 else 1]:
         predict(group)
@@ -64,13 +67,13 @@ def latency_ms_p50(predict: Callable[[Sequence[str]], object], texts: Sequence[s
     return 1000 * float(np.median(spent_s))
 
 
-def infer_flops(predict: Callable[[Sequence[str]], object], texts: Sequence[str]) -> int:
-    """Operations of torch for one text, the mean over at most 4.
+def infer_flops(predict: Callable[[Rows], object], rows: Rows) -> int:
+    """Operations of torch for one row, the mean over at most 4.
 
     Sparse products of words are no torch operations and not counted: thousands beside the millions of a base.
     """
-    some = texts[:_COUNTED_ROWS]
+    some = range(min(_COUNTED_ROWS, len(rows)))
     with FlopCounterMode(display=False) as counter:
-        for text in some:
-            predict([text])
+        for at in some:
+            predict(rows.take([at]))
     return int(counter.get_total_flops() // len(some))

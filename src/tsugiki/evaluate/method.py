@@ -5,7 +5,7 @@ job: rows, seed, precision, batch rule. What is a method's own is in its fields.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -28,8 +28,8 @@ EPOCHS = 5
 """Passes of methods but ours, where nothing else is said."""
 
 Logits = NDArray[np.float32]
-Predict = Callable[[Sequence[str]], Logits]
-"""From texts to logits (N, C), in the order of the labels of a job."""
+Predict = Callable[[Rows], Logits]
+"""From rows to logits (N, C), in the order of the labels of a job; labels of the rows are not looked at."""
 
 
 def _task(facts: object) -> object:
@@ -90,7 +90,7 @@ class Job(Spec):
 
     def validation_score(self, predict: Predict) -> float:
         """Score on validation (0..1)."""
-        logits = torch.from_numpy(predict(self.validation.texts))
+        logits = torch.from_numpy(predict(self.validation))
         targets = self.task.targets(self.validation.labels or ())
         # Margins are of no scale, and the median of grades depends on it.
         return self.task.measure(logits / temperature_of(self.task, logits, targets), targets)[0]
@@ -113,7 +113,7 @@ class Outcome:
         num_trainable: trained parameters.
         train_s: seconds of training, of everything that was tried on the way to this outcome.
         cache_s: seconds of these that went into states which later passes read.
-        predict: answers texts.
+        predict: answers rows.
         save: writes what is to be shipped into a folder.
         candidates: what else was tried and is worth a row of its own.
     """
@@ -147,6 +147,9 @@ class Method(Spec):
     def open_base(self, job: Job) -> Base | None:
         """The base as `fit` loads it; None where none is needed."""
         return load_base(job.base, precision=job.precision)
+
+    def require(self, job: Job) -> None:
+        """Refuse a job that it cannot do; all methods of a comparison are asked before any of them trains."""
 
     def fit(self, job: Job) -> Outcome:
         """Learn from `job.train`, choose on `job.validation`, never look at `job.test`."""

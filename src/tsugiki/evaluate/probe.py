@@ -20,6 +20,7 @@ from tsugiki.base.model import Base
 from tsugiki.base.suffix import run_states
 from tsugiki.base.tokens import encode, pad
 from tsugiki.data.batches import length_batches
+from tsugiki.data.rows import Rows
 from tsugiki.evaluate.measure import Clock
 from tsugiki.evaluate.method import Job, Logits, Outcome, Predict
 
@@ -150,8 +151,8 @@ def _folded(machines: Sequence[_Machine], num_classes: int, mean: Floats, scale:
 
 
 def _predictor(base: Base, states: Sequence[int], weight: Tensor, bias: Tensor, job: Job) -> Predict:
-    def predict(texts: Sequence[str]) -> Logits:
-        features = torch.from_numpy(pooled(base, texts, states, job.max_length))
+    def predict(rows: Rows) -> Logits:
+        features = torch.from_numpy(pooled(base, rows.texts, states, job.max_length))
         return functional.linear(features, weight, bias).numpy()
 
     return predict

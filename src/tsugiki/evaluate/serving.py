@@ -35,18 +35,18 @@ def measure_serving(job: Job, folder: Path) -> Serving:
     release_freed()
     held, mapped = held_bytes(), mapped_bytes(_WEIGHTS)
     step = max(1, len(job.test) // _SAMPLE_ROWS)
-    texts = job.test.texts[::step][:_SAMPLE_ROWS]
+    rows = job.test.take(range(0, len(job.test), step)[:_SAMPLE_ROWS])
     with PeakMemory() as memory:
         clock = Clock()
         predict = method.load(folder, job)
         load_s = clock.seconds
-        one, many = latency_ms_p50(predict, texts), latency_ms_p50(predict, texts, batch=32)
+        one, many = latency_ms_p50(predict, rows), latency_ms_p50(predict, rows, batch=32)
     # Weights in float32 are read from mapped files: of these, the layers that were run count too.
     mapped = max(0, mapped_bytes(_WEIGHTS) - mapped)
     return Serving(
         latency_ms_p50=one,
         latency_ms_p50_batch32=many,
-        infer_flops=infer_flops(predict, texts),
+        infer_flops=infer_flops(predict, rows),
         serve_peak_bytes=max(0, memory.peak_bytes - held) + mapped,
         load_s=load_s,
     )

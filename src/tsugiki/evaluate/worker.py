@@ -165,12 +165,12 @@ class _Judged(NamedTuple):
 
 def _judged(job: Job, outcome: Outcome) -> _Judged:
     """Thresholds and confidence of every method alike: from its own answers to the validation rows."""
-    held = torch.from_numpy(outcome.predict(job.validation.texts)).float()
+    held = torch.from_numpy(outcome.predict(job.validation)).float()
     truth = job.task.targets(job.validation.labels or ())
     temperature = temperature_of(job.task, held, truth)
     task = job.task.fitted(held / temperature, truth)
     review = review_of(task, held / temperature, truth, job.target_precision)
-    logits = torch.from_numpy(outcome.predict(job.test.texts)).float() / temperature
+    logits = torch.from_numpy(outcome.predict(job.test)).float() / temperature
     chosen, wanted = task.choose(logits), task.targets(job.test.labels or ())
     answers = task.names(chosen)
     confidence = confidence_of(task, logits, wanted, review)

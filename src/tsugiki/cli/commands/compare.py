@@ -8,6 +8,7 @@ from tsugiki.cli.answer import Answer
 from tsugiki.cli.options import (
     BaseOption,
     ConfigOption,
+    DomainsOption,
     EncodingOption,
     ForceOption,
     LabelOption,
@@ -42,6 +43,7 @@ def run(
     pair: PairOption = None,
     task: TaskOption = None,
     label: LabelOption = None,
+    domains: DomainsOption = None,
     sheet: SheetOption = None,
     encoding: EncodingOption = None,
     target_precision: PrecisionOption = None,
@@ -69,6 +71,7 @@ def run(
         text=text,
         pair=pair,
         label=label,
+        domains=domains,
         task=task,
         sheet=sheet,
         encoding=encoding,

@@ -2,36 +2,18 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
-from pydantic import PositiveInt
+from tsugiki.base.model import load_base
+from tsugiki.evaluate.finetune import finetune, load_trained, predictor, save_trained, with_peft
+from tsugiki.evaluate.lora import LoraMethod
+from tsugiki.evaluate.method import Job, Outcome, Predict
 
-from tsugiki.base.model import Base, load_base
-from tsugiki.evaluate.finetune import finetune, load_trained, own_base, predictor, save_trained, with_peft
-from tsugiki.evaluate.method import Job, Method, Outcome, Predict
 
-
-class Lora(Method):
-    """Low-rank modules on all linear layers, and a head.
-
-    Args:
-        rank: of each module.
-        alpha: of each module; its output is scaled by `alpha / rank`.
-    """
+class Lora(LoraMethod):
+    """Low-rank modules on all linear layers, and a head."""
 
     kind: Literal["lora"] = "lora"
-    rank: PositiveInt = 8
-    alpha: PositiveInt = 16
-    rates: ClassVar[tuple[float, ...]] = (3e-4, 1e-3, 3e-3)
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """As PEFT writes it."""
-        return {"peft_type": "LORA", "r": self.rank, "lora_alpha": self.alpha, "target_modules": "all-linear"}
-
-    def open_base(self, job: Job) -> Base:
-        """In float32, as full fine-tuning has it."""
-        return own_base(job)
 
     def fit(self, job: Job) -> Outcome:
         """Train modules and head."""

@@ -30,7 +30,7 @@ class Tfidf(Method):
         for strength, lexicon in zip(STRENGTHS, fitted, strict=True):
             seconds = clock.seconds
             with clock.paused():
-                score = job.validation_score(lexicon.scores)
+                score = job.validation_score(_predictor(lexicon))
             if best is None or score > best[0]:
                 best = (score, strength, lexicon)
             curve.append((seconds, best[0]))
@@ -42,10 +42,14 @@ class Tfidf(Method):
             num_trainable=lexicon.weight.size + lexicon.bias.size,
             train_s=curve[-1][0],
             cache_s=0.0,
-            predict=lexicon.scores,
+            predict=_predictor(lexicon),
             save=lambda folder: save_file(lexicon.tensors(), folder / _FILE),
         )
 
     def load(self, folder: Path, job: Job) -> Predict:
         """The lexicon from its tensors."""
-        return Lexicon.from_tensors(LexiconSpec(), load_file(folder / _FILE)).scores
+        return _predictor(Lexicon.from_tensors(LexiconSpec(), load_file(folder / _FILE)))
+
+
+def _predictor(lexicon: Lexicon) -> Predict:
+    return lambda rows: lexicon.scores(rows.texts)

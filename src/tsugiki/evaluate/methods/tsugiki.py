@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from tsugiki.data.rows import Splits
+from tsugiki.data.rows import Rows, Splits
 from tsugiki.evaluate.method import Job, Logits, Method, Outcome, Predict
 from tsugiki.tasks.adapter import Adapter
 from tsugiki.train.candidate import Candidate
@@ -59,10 +59,10 @@ def _lost(trained: Trained, candidate: Candidate, job: Job) -> Outcome:
     rests_on_head = not candidate.variant.startswith(("head", "words")) and "fresh" not in candidate.variant
     before_s = cache_s + (trained.seconds["head"] if rests_on_head else 0.0)
 
-    def predict(texts: Any) -> Logits:
+    def predict(rows: Rows) -> Logits:
         adapter = trained.adapter_of(candidate)
         try:
-            return _predictor(adapter, job)(texts)
+            return _predictor(adapter, job)(rows)
         finally:
             adapter.close()
 
@@ -83,6 +83,6 @@ def _lost(trained: Trained, candidate: Candidate, job: Job) -> Outcome:
 
 
 def _predictor(adapter: Adapter, job: Job) -> Predict:
-    """Scores in the order of the job's labels."""
+    """Scores in the order of the job's labels; domains of rows are not told, and have to be found."""
     order = [adapter.labels.index(label) for label in job.labels]
-    return lambda texts: adapter.scores(texts)[:, order]
+    return lambda rows: adapter.scores(rows.texts)[:, order]
