@@ -9,8 +9,9 @@ from safetensors.torch import load_file, save_file
 
 from tsugiki.base.model import load_base
 from tsugiki.data.rows import Rows, Splits
-from tsugiki.errors import BaseModelError, RowsError
+from tsugiki.errors import RowsError
 from tsugiki.evaluate.compare import compare
+from tsugiki.evaluate.finetune import PooledClassifier, predictor
 from tsugiki.evaluate.method import METHODS
 from tsugiki.evaluate.serving import measure_serving
 from tsugiki.tasks.kinds.classify import Classify
@@ -130,18 +131,30 @@ def test_rows_without_domains_are_refused(name, split, crossing):
         assert method(name).name in str(caught.value)
 
 
-def test_xlora_is_refused_where_peft_does_not_find_its_weights(crossing, base_folder):
-    own = crossing.model_copy(update={"base": str(base_folder)})
-    for refuse in (method("xlora").require, method("xlora").fit):
-        with pytest.raises(BaseModelError, match="BertModel"):
-            refuse(own)
+@pytest.mark.parametrize("base", ["base_folder", "decoder_folder"])
+def test_xlora_answers_as_a_lora_where_all_of_them_are_one(base, crossing, folder, request):
+    """Whatever weights its classifier gives, which add up to one, the mean of equal LoRAs is each of them."""
+    own = crossing.model_copy(update={"base": str(request.getfixturevalue(base)), "epochs": 1})
+    method("xlora").fit(own).save(folder)
+    files = sorted(folder.glob("*/adapter_model.safetensors"))
+    tensors = load_file(files[0])
+    for file in files:
+        save_file({name: tensor.clone() for name, tensor in tensors.items()}, file)
+    mixed = method("xlora").load(folder, own)(own.test)
+    loaded, settings = load_base(own.base, precision="fp32"), method("xlora").config
+    for name in (name for name in tensors if name.endswith("lora_A.weight")):
+        down, up = tensors[name], tensors[name.replace("lora_A", "lora_B")]
+        place = name.rpartition("model.")[2].removesuffix(".lora_A.weight")
+        loaded.model.get_submodule(place).weight.data += up @ down * settings["lora_alpha"] / settings["r"]
+    classifier = PooledClassifier(loaded.model, loaded.width, 2)
+    classifier.load_state_dict(load_file(folder / "trained.safetensors"), strict=False)
+    np.testing.assert_allclose(mixed, predictor(classifier, loaded, own)(own.test), atol=1e-4)
 
 
-@pytest.mark.parametrize(("named", "error"), [(False, RowsError), (True, BaseModelError)])
-def test_a_comparison_refuses_before_the_first_run(named, error, base_folder, tmp_path):
-    parts = [rows if named else replace(rows, domains=None) for rows in (crossed(48), crossed(24), crossed(24))]
+def test_a_comparison_refuses_before_the_first_run(base_folder, tmp_path):
+    parts = [replace(rows, domains=None) for rows in (crossed(48), crossed(24), crossed(24))]
     config = read_config(settings={"data.illegible": "warn", "precision": "fp32"})
     asked = {"methods": ["tfidf", "xlora"], "out": tmp_path, "base": str(base_folder), "config": config}
-    with pytest.raises(error):
+    with pytest.raises(RowsError):
         compare(Splits(*parts), dataset="d", **asked)
     assert not (tmp_path / "runs").exists()

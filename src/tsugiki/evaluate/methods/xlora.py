@@ -11,14 +11,10 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from tsugiki.base.model import Base, load_base
-from tsugiki.errors import BaseModelError
 from tsugiki.evaluate.finetune import TRAINED, PooledClassifier, fit_classifier, predictor, save_trained, without_cache
 from tsugiki.evaluate.measure import Clock
 from tsugiki.evaluate.method import Job, Outcome, Predict
 from tsugiki.evaluate.per_domain import DomainMethod, trained
-
-# What PEFT's X-LoRA takes the body of every model to be called: it cuts all before that off the names of weights.
-_BODY = "model"
 
 
 class Xlora(DomainMethod):
@@ -26,25 +22,11 @@ class Xlora(DomainMethod):
 
     kind: Literal["xlora"] = "xlora"
 
-    def require(self, job: Job) -> None:
-        """Rows with domains, and a base in which PEFT finds the weights of the LoRAs.
-
-        Raises:
-            RowsError: rows have no domains.
-            BaseModelError: the base calls its body by another name than PEFT does.
-        """
-        super().require(job)
-        base = load_base(job.base, precision=job.precision, exit=1)
-        if (found := getattr(base.model, "base_model_prefix", "")) != _BODY:
-            facts = {"base": base.name, "architecture": type(base.model).__name__}
-            raise BaseModelError("evaluate.no_xlora", **facts, found=found, allowed=_BODY)
-
     def fit(self, job: Job) -> Outcome:
         """Train the LoRAs, then what weighs them; domains are no longer named.
 
         Raises:
             RowsError: rows have no domains.
-            BaseModelError: the base calls its body by another name than PEFT does.
         """
         self.require(job)
         base = self.open_base(job)
@@ -81,7 +63,10 @@ class Xlora(DomainMethod):
 
 
 class _Whole(nn.Module):
-    """A body within a model, as where it has a task head: X-LoRA knows no other."""
+    """A body within a model, as where it has a task head.
+
+    X-LoRA cuts all up to `model.` off the names of weights and takes each model to call its body so.
+    """
 
     def __init__(self, body: nn.Module) -> None:
         super().__init__()
