@@ -74,9 +74,12 @@ def batches(base: Base, texts: tuple[str, ...], size: int) -> list[tuple[Tensor,
 
 @torch.inference_mode()
 def milliseconds(
-    answers: dict[str, Callable[..., Any]], given: Sequence[tuple[Any, ...]], rounds: int = ROUNDS
+    answers: dict[str, Callable[..., Any]],
+    given: Sequence[tuple[Any, ...]],
+    rounds: int = ROUNDS,
+    middle: Callable[[list[float]], float] = median,
 ) -> dict[str, float]:
-    """Median of each way; they take turns on what is given, in another order each time."""
+    """Median of each way, or another middle; they take turns on what is given, in another order each time."""
     spent: dict[str, list[float]] = {way: [] for way in answers}
     order = list(answers)
     for number in range(rounds + 3):
@@ -86,7 +89,7 @@ def milliseconds(
             answers[way](*given[number % len(given)])
             if number >= 3:
                 spent[way].append(1000 * (time.perf_counter() - began))
-    return {way: median(times) for way, times in spent.items()}
+    return {way: middle(times) for way, times in spent.items()}
 
 
 def memory(way: str, texts: tuple[str, ...]) -> int:

@@ -93,6 +93,20 @@ class RoutingFacts(Spec):
         return tuple(group.domain for group in self.groups if group.domain is not None)
 
 
+class Shortcut(Spec):
+    """Where words answer alone, and no language model is run.
+
+    Args:
+        threshold: confidence of the words from which on they do (0..1).
+        temperature: by which their scores are divided for that.
+        scale: by which they are multiplied to stand beside the scores of the others.
+    """
+
+    threshold: float = Field(ge=0, le=1)
+    temperature: float = Field(gt=0)
+    scale: float = Field(gt=0)
+
+
 class HeadFacts(Spec):
     """What turns states and words into scores.
 
@@ -101,6 +115,7 @@ class HeadFacts(Spec):
         reader: `{kind, ...}`, how tokens are pooled.
         words: `{...}` of the lexical features, None where they are not used.
         words_share: weight of the lexical scores against those of the states (0..1).
+        shortcut: where the words answer alone; None where they never do.
         temperature: by which scores are divided, so that probabilities mean what they say.
     """
 
@@ -108,6 +123,7 @@ class HeadFacts(Spec):
     reader: dict[str, Any] = Field(default_factory=lambda: {"kind": "mean"})
     words: dict[str, Any] | None = None
     words_share: float = 0.0
+    shortcut: Shortcut | None = None
     temperature: float = Field(default=1.0, gt=0)
 
 

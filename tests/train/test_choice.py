@@ -62,6 +62,8 @@ def test_where_a_score_is_enough_the_fastest_answer_that_has_it_wins():
     assert best_of(made, TASK, classes, 0.75).variant == "low"
     assert best_of(made, TASK, classes, 0.85).variant == "high"
     assert best_of(made, TASK, classes, 0.6).variant == "words"
+    seldom = replace(reaching("seldom", 0.9, 6), runs=0.3)
+    assert best_of([*made, seldom], TASK, classes, 0.75).variant == "seldom"
     # Where none has it the usual rule holds: nothing is clearly better than the first.
     assert best_of(made, TASK, classes, 0.95).variant == "words"
 

@@ -136,7 +136,10 @@ class Adapter:
         places = None if domains is None else self._places(domains, len(texts))
         if single := sum(PAIR not in text for text in texts) if self.reads_pairs else 0:
             warn("predict.not_pairs", count=single)
-        return self._answering.joined(self._state_scores(texts, places), texts).numpy()
+        words = self._answering.words(texts)
+        sure = self._answering.sure(words)
+        rows = list(range(len(texts))) if sure is None else (~sure).nonzero().squeeze(1).tolist()
+        return self._answering.joined(self._state_scores(texts, places, rows), texts, words).numpy()
 
     @torch.inference_mode()
     def gating(self, text: str) -> Gating | None:
@@ -172,15 +175,17 @@ class Adapter:
         return torch.tensor([number.get(domain or "", -1) for domain in domains], dtype=torch.int64)
 
     @torch.inference_mode()
-    def _state_scores(self, texts: Sequence[str], domains: Tensor | None) -> Tensor | None:
+    def _state_scores(self, texts: Sequence[str], domains: Tensor | None, asked: Sequence[int]) -> Tensor | None:
+        """Logits of the states of the rows that are asked for, zeros for others (N, C)."""
         if self.base is None:
             return None
-        ids = encode(self.base, texts, self._answering.max_length)
+        ids = encode(self.base, [texts[row] for row in asked], self._answering.max_length)
         out = torch.zeros(len(texts), len(self.labels))
         budget = self.base.batch_tokens
-        for rows in length_batches([len(row) for row in ids], budget, budget):
+        for batch in length_batches([len(row) for row in ids], budget, budget):
+            rows = [asked[at] for at in batch]
             own = None if domains is None else domains[rows].to(self.base.device)
-            out[rows] = self._logits([ids[i] for i in rows], own).float().cpu()
+            out[rows] = self._logits([ids[at] for at in batch], own).float().cpu()
         return out
 
     def _logits(self, ids: list[list[int]], domains: Tensor | None) -> Tensor:

@@ -67,12 +67,34 @@ class Answering:
         logits: Tensor = self.classifier(self.classifier.read(states, mask))
         return logits
 
-    def joined(self, of_states: Tensor | None, texts: Sequence[str]) -> Tensor:
-        """Calibrated logits (N, C): those of the states, which are None where the words alone decide, and the words."""
+    def words(self, texts: Sequence[str]) -> Tensor | None:
+        """Scores of the words (N, C); None where they are not used."""
+        if self._lexicon is None:
+            return None
+        return torch.from_numpy(self._lexicon.scores([clip(text, self.max_length) for text in texts]))
+
+    def sure(self, words: Tensor | None) -> Tensor | None:
+        """Rows that the words answer alone, bool (N,); None where they never do."""
+        shortcut = self.package.manifest.head.shortcut
+        if shortcut is None or words is None:
+            return None
+        return self.task.answers(words / shortcut.temperature).probability >= shortcut.threshold
+
+    def joined(self, of_states: Tensor | None, texts: Sequence[str], words: Tensor | None = None) -> Tensor:
+        """Calibrated logits (N, C): those of the states, which are None where the words alone decide, and the words.
+
+        Args:
+            of_states: logits of the states; of rows that the words answer alone they may be anything.
+            texts: of the rows.
+            words: scores of their words, where they are known already.
+        """
         head, found = self.package.manifest.head, of_states
-        if self._lexicon is not None:
-            words = torch.from_numpy(self._lexicon.scores([clip(text, self.max_length) for text in texts]))
-            found = words if found is None else self.task.mix(found, words, head.words_share)
+        words = self.words(texts) if words is None else words
+        if words is not None:
+            share = head.words_share
+            found = words if found is None else self.task.mix(found, words, share) if share else found
+            if head.shortcut is not None and (sure := self.sure(words)) is not None:
+                found = torch.where(sure[:, None], words * head.shortcut.scale, found)
         assert found is not None
         return found / head.temperature
 

@@ -123,7 +123,8 @@ class Task(Spec):
     def measure(self, logits: Tensor, targets: Tensor) -> tuple[float, float]:
         """Score (0..1) and mean loss; the loss is infinite where no row says anything about it."""
         known = self.known(targets)
-        score = self.match(self.choose(logits), targets).mean()
+        # In double precision, so that 54 of 60 are what somebody wrote who wants 0.9.
+        score = self.match(self.choose(logits), targets).double().mean()
         return float(score), float(self.losses(logits[known], targets[known]).mean()) if known.any() else math.inf
 
     def agreement(self, labels: Sequence[str], answers: Sequence[str]) -> Tensor:

@@ -30,6 +30,7 @@ class Candidate:
         start: what modules and readers start from, where this is the fitted head.
         routing: of groups of modules, where it has some.
         gap: score on training rows less that on validation (0..1), where this is the fitted head.
+        runs: share of validation rows for which the base is run at all (0..1).
     """
 
     variant: str
@@ -47,6 +48,7 @@ class Candidate:
     start: LinearHead | None = None
     routing: RoutingFacts | None = None
     gap: float = 0.0
+    runs: float = 1.0
 
     def facts(self) -> dict[str, Any]:
         """What the manifest and the bill say of it."""

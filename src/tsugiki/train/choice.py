@@ -27,7 +27,7 @@ def best_of(candidates: Sequence[Candidate], task: Task, targets: Tensor, enough
         enough: score of which the fastest answer wins that has it; None, or where none has it: the rule above.
     """
     if enough is not None and (reaching := [candidate for candidate in candidates if candidate.score >= enough]):
-        return min(reaching, key=lambda c: (c.placement.exit, len(c.placement.modules), c.train_s))
+        return min(reaching, key=lambda c: (c.runs * c.placement.exit, len(c.placement.modules), c.train_s))
     leader = candidates[0]
     if not task.known(targets).any():
         return leader

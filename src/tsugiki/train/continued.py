@@ -14,6 +14,7 @@ from tsugiki.errors import ConfigError, PackageError
 from tsugiki.i18n import warn
 from tsugiki.placement.plan import Plan, head_states
 from tsugiki.tasks.task import Task, task_of
+from tsugiki.train.shortcut import FIRST
 
 # Next month's file has a sheet and an encoding of its own.
 _OF_THE_FILE = ("sheet", "encoding", "domains")
@@ -66,7 +67,7 @@ def continued(parent: Package, task: Task) -> list[Plan]:
     if not parent.grafts and not parent.part("reader"):
         return []
     tensors = {n: t for n, t in parent.tensors.items() if n.startswith(("modules.", "reader."))}
-    variant = parent.manifest.variant.removesuffix(" + words").removesuffix(" again") + " again"
+    variant = parent.manifest.variant.removeprefix(FIRST).removesuffix(" + words").removesuffix(" again") + " again"
     if "head.weight" not in parent.tensors:
         states = head_states(parent.manifest.base.num_layers)
         return [Plan(variant, states, reader, tuple(parent.grafts), params=tensors)]

@@ -52,7 +52,9 @@ def strategy_of(config: Config) -> Strategy:
     """
     placement = config.placement.model_dump(mode="json", exclude={"prior"})
     strategy = STRATEGIES.parse({"kind": placement.pop("strategy"), **placement})
-    if config.budget != Budget() and not isinstance(strategy, Informed):
+    # What is enough says nothing of where modules stand.
+    limits = config.budget.model_copy(update={"min_score": None})
+    if limits != Budget() and not isinstance(strategy, Informed):
         raise ConfigError("placement.blind", strategy=strategy.kind)
     return strategy
 

@@ -16,6 +16,7 @@ from tsugiki.train.head import LinearHead
 from tsugiki.train.heads import head_candidate, joined, words_candidate
 from tsugiki.train.heat import Heat
 from tsugiki.train.pack import Packer
+from tsugiki.train.shortcut import behind_words
 from tsugiki.train.track import Track
 
 # A head that fits its own rows so much better than others has little to hand on: a fresh one is tried as well.
@@ -66,6 +67,8 @@ class Race:
             raced, self.controls = Heat(self._track, abreast, self._start, leader).run()
             for candidate in raced:
                 yield from self._tried(candidate, self._with_words(candidate))
+        if self._enough is not None and self._words is not None:
+            yield from self._shortcuts(self._words, self._enough)
 
     # --- what needs no steps
 
@@ -94,6 +97,11 @@ class Race:
         if not plan.params and self._start(plan) is None:
             yield from self._tried(self._head_under(max(plan.states)))
 
+    def _shortcuts(self, words: Candidate, enough: float) -> Iterator[Candidate]:
+        """What is good enough, once more with the words before it."""
+        for candidate in [c for c in self.found if c.placement.exit and c.score >= enough]:
+            yield from self._tried(behind_words(candidate, words, self.packer.held, enough))
+
     def _head_under(self, exit: int) -> Candidate:
         found = head_candidate(self.packer.train, self.packer.held, head_states(exit))
         return replace(found, variant=f"head of {exit}")
@@ -116,8 +124,8 @@ class Race:
         """Whether a plan is tried.
 
         Groups always are, since somebody asked for them: what they add is what is to be known.
-        A fresh one where the head fits too closely, a shorter suffix where the longer leads, and nothing that answers
-        more slowly than what is good enough.
+        A fresh one where the head fits too closely, a shorter suffix where the longer leads, and nothing that runs more
+        layers than what is good enough.
         """
         if plan.grouped:
             return True
@@ -125,7 +133,9 @@ class Race:
             return False
         if self._enough is not None:
             done = [c.placement.exit for c in self.found if c.score >= self._enough]
-            return max(plan.states) < min(done, default=self._exit + 1)
+            lowest = min(done, default=self._exit + 1)
+            # With words before it what is better than good enough is run for fewer rows.
+            return max(plan.states) <= lowest if self._words else max(plan.states) < lowest
         tried = any(candidate.placement.modules for candidate in self.found)
         return not plan.grafts or not tried or self._leads_with_modules
 

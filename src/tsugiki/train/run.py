@@ -21,6 +21,7 @@ from tsugiki.train.pack import Packer
 from tsugiki.train.planning import Lineup, lineup_of
 from tsugiki.train.prepare import Prepared, prepare
 from tsugiki.train.race import Race
+from tsugiki.train.shortcut import FIRST
 from tsugiki.train.trackers import require_trackers
 
 # Above this validation could not show what modules add.
@@ -176,8 +177,8 @@ def _curve(candidates: list[Candidate], clock: float, most: float) -> list[tuple
 
 
 def _is_joined(candidate: Candidate) -> bool:
-    """Whether all its work was done by two candidates before it."""
-    return candidate.variant.endswith("+ words")
+    """Whether all its work was done by candidates before it."""
+    return candidate.variant.endswith("+ words") or candidate.variant.startswith(FIRST)
 
 
 def _verdict(winner: Candidate, candidates: list[Candidate]) -> str:
@@ -201,4 +202,4 @@ def _verdict_on(candidate: Candidate) -> str:
     """What is to be said where it wins."""
     if candidate.variant == "words":
         return "train.words_enough"
-    return "train.head_enough" if candidate.variant.startswith("head") else "train.modules_won"
+    return "train.head_enough" if candidate.variant.removeprefix(FIRST).startswith("head") else "train.modules_won"

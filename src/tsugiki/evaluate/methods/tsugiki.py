@@ -9,6 +9,7 @@ from tsugiki.tasks.adapter import Adapter
 from tsugiki.train.candidate import Candidate
 from tsugiki.train.config import Config
 from tsugiki.train.run import Trained, train_adapter
+from tsugiki.train.shortcut import FIRST
 
 
 class Tsugiki(Method):
@@ -56,7 +57,9 @@ def _lost(trained: Trained, candidate: Candidate, job: Job) -> Outcome:
     """A candidate as if it had been the only one: what it rests on, and its own seconds."""
     cache_s = trained.seconds["cache"] if candidate.placement.exit else 0.0
     # Modules start from the fitted head, unless they start fresh.
-    rests_on_head = not candidate.variant.startswith(("head", "words")) and "fresh" not in candidate.variant
+    rests_on_head = (
+        not candidate.variant.removeprefix(FIRST).startswith(("head", "words")) and "fresh" not in candidate.variant
+    )
     before_s = cache_s + (trained.seconds["head"] if rests_on_head else 0.0)
 
     def predict(rows: Rows) -> Logits:
