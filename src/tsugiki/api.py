@@ -229,6 +229,7 @@ def plan(
     named: Any = {"text": text, "pair": pair, "label": label, "task": task, "sheet": sheet, "encoding": encoding}
     wanted = {"placement.strategy": "evidence", **(settings or {})}
     chosen = configure(base=base, config=config, settings=wanted, **named)
+    _require_labels(chosen, "plan")
     from tsugiki.train.planned import plan_adapter
 
     return plan_adapter(read_splits(rows, chosen.data), chosen)
@@ -273,6 +274,7 @@ def advise(
 
     named: Any = {"text": text, "pair": pair, "label": label, "task": task, "sheet": sheet, "encoding": encoding}
     chosen = configure(base=base, config=config, settings=settings, **named)
+    _require_labels(chosen, "advise")
     given = parse(Assumptions, dict(assumed or {}), where="advise")
     return advise_on(read_splits(rows, chosen.data), chosen, given)
 
@@ -651,6 +653,7 @@ def compare(
     named: Any = {"text": text, "pair": pair, "label": label, "task": task, "sheet": sheet, "encoding": encoding}
     named["domains"] = domains
     chosen = configure(base=base, config=config, settings=settings, **named)
+    _require_labels(chosen, "compare")
     dataset = Path(rows).stem if isinstance(rows, str | os.PathLike) else type(rows).__name__
     return comparing.compare(
         read_splits(rows, chosen.data),
@@ -755,6 +758,18 @@ def configure(
 
     usual = settings_of(parent) if parent is not None else {}
     return read_config(None if config is None else Path(config), {**(settings or {}), **strings}, usual)
+
+
+def _require_labels(config: Config, use: str) -> None:
+    """Refuse a task that is answered with texts where only labels are known yet.
+
+    Raises:
+        ConfigError: it is one.
+    """
+    from tsugiki.writing.writing import writes
+
+    if writes(config.data.task):
+        raise ConfigError("writing.not_yet", use=use, task=config.data.task)
 
 
 def _described(adapted: AdaptedModel, digests: tuple[str, ...], package: Package) -> Base:

@@ -167,6 +167,8 @@ def _check(packages: Sequence[Package], names: Sequence[str]) -> None:
             raise PackageError("compose.name_twice", name=name)
     for package in packages:
         require_ungrouped(package, "compose")
+        if package.part("statistics") and "labels" not in package.manifest.task:
+            raise PackageError("compose.no_labels", name=package.manifest.name)
     first = packages[0].manifest
     for package in packages[1:]:
         own, other = first.base, package.manifest.base

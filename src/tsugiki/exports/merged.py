@@ -51,6 +51,9 @@ class Merged(Export):
         own = answers(package, base, texts)
         merge(base, package.grafts, package.part("modules"))
         model: Any = base.model
+        if (end := package.manifest.task.get("end")) is not None:
+            # Other programs stop at the end that the adapter learnt, whatever the base called so.
+            model.generation_config.eos_token_id = end
         with quiet_transformers():
             model.save_pretrained(folder)
         base.tokenizer.save_pretrained(folder)

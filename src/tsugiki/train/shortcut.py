@@ -30,7 +30,9 @@ def behind_words(candidate: Candidate, words: Candidate, held: Labelled, enough:
     own, other = (temperature_of(task, each.logits, targets) for each in (words, candidate))
     confidence = task.answers(words.logits / own).probability
     scale = other / own
-    before, after = (task.match(task.choose(logits), targets).double() for logits in (candidate.logits, words.logits * scale))
+    before, after = (
+        task.match(task.choose(logits), targets).double() for logits in (candidate.logits, words.logits * scale)
+    )
     order = confidence.argsort(descending=True, stable=True)
     # What is left of the score where the surest rows, one more each time, are answered by the words.
     scores = (before.sum() + (after - before)[order].cumsum(0)) / len(targets)
