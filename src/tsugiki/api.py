@@ -135,7 +135,7 @@ def train_writer(
     base: str | Path | None = None,
     out: str | Path | None = None,
     parent: str | Path | None = None,
-    task: str = "generate",
+    task: str | None = None,
     text: str | Sequence[str] | None = None,
     label: str | None = None,
     sheet: str | None = None,
@@ -153,7 +153,7 @@ def train_writer(
         base: folder or hub name of a decoder with its vocabulary head.
         out: folder to save the adapter to; None saves nothing.
         parent: folder of a writer to go on from.
-        task: `generate`, `summarise` or `extract`.
+        task: `generate`, `summarise` or `extract`; None: that of the parent, or `generate`.
         text: column of the inputs; None finds it by name, such as `source` or `prompt`.
         label: column of the targets; None finds it by name, such as `target` or `completion`.
         sheet: of a workbook; None takes the only one that is not empty.
@@ -170,7 +170,8 @@ def train_writer(
     """
     named: Any = {"text": text, "label": label, "sheet": sheet, "encoding": encoding}
     more: Any = {"base": base, "out": out, "parent": parent, "config": config, "settings": settings}
-    return train_writer_and_report(rows, task=task, **named, **more).adapter
+    kind = task or (None if parent is not None else "generate")
+    return train_writer_and_report(rows, task=kind, **named, **more).adapter
 
 
 def train_writer_and_report(
@@ -339,7 +340,10 @@ def compose(
     add: Sequence[str | Path] = (),
     rows: Any = None,
     text: str | Sequence[str] | None = None,
+    pair: str | None = None,
     domains: str | None = None,
+    sheet: str | None = None,
+    encoding: str | None = None,
     max_lost: float | None = None,
     router: Mapping[str, Any] | None = None,
     base: str | Base | None = None,
@@ -355,7 +359,10 @@ def compose(
         add: folders of adapters that join the set at `out`; the others stay as they are to the byte.
         rows: as for `train`, from which the router learns; none are needed.
         text: column of their texts; None finds it by name.
+        pair: column of their second texts; None likewise.
         domains: column of the names of their adapters, empty where a row is for none.
+        sheet: of a workbook; None takes the only one that is not empty.
+        encoding: of text files; None recognises it.
         max_lost: share of its own inputs that an adapter may lose (0..1); None: 5 %, or that of the set.
         router: `{kind, ...}`; None takes the one adapter that knows an input best, or the router of the set.
         base: folder or hub name, or a base that is loaded; None takes the one that the adapters name.
@@ -373,7 +380,8 @@ def compose(
         raise ConfigError("compose.domains_without_rows" if rows is None else "compose.rows_without_domains")
     recorded = None
     if rows is not None:
-        reading = Reading.model_validate({"text": text, "domains": domains})
+        named = {"text": text, "pair": pair, "domains": domains, "sheet": sheet, "encoding": encoding}
+        reading = Reading.model_validate({name: value for name, value in named.items() if value is not None})
         recorded = unlabelled(read_table(rows, None, reading), reading)
     given: Any = ([Path(folder) for folder in each] for each in (folders, add))
     chosen: Any = {"max_lost": max_lost, "router": router, "base": base, "recorded": recorded}
@@ -476,7 +484,7 @@ def evaluate_set(
 
     named = {"text": text, "pair": pair, "label": label, "domains": domains, "sheet": sheet, "encoding": encoding}
     reading = Reading.model_validate({name: value for name, value in named.items() if value is not None})
-    return answered(composed, unlabelled(read_table(rows, split, reading), reading))
+    return answered(composed, unlabelled(read_table(rows, split, reading), reading, blanks=True))
 
 
 def evaluate_writer(

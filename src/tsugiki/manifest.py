@@ -7,7 +7,7 @@ are canonical, so its sha256 is the digest of the package: it names the digest o
 import hashlib
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from tsugiki.review import Review
 from tsugiki.spec import Spec, canonical, from_bytes
@@ -101,6 +101,8 @@ class Shortcut(Spec):
         temperature: by which their scores are divided for that.
         scale: by which they are multiplied to stand beside the scores of the others.
     """
+
+    model_config = ConfigDict(allow_inf_nan=False)
 
     threshold: float = Field(ge=0, le=1)
     temperature: float = Field(gt=0)

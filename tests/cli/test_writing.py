@@ -48,7 +48,7 @@ def test_a_writer_is_trained_asked_and_evaluated(tsugiki, decoder, rows):
     assert head == "source,target,references,answer,finished"
     told = tsugiki("evaluate", "it", rows, "--json").json
     assert told["num_rows"] == 32 and told["metric"] == "chrf" and 0 <= told["score"] <= 1
-    assert told["perplexity"] < told["base_perplexity"] and "rougel" in told["further"]
+    assert told["perplexity"] < told["base_perplexity"] and "rouge_l" in told["further"]
     for language, said in (("en", "Perplexity"), ("ja", "パープレキシティ")):
         shown = tsugiki("evaluate", "it", rows, "--lang", language)
         assert shown.code == 0 and said in shown.out

@@ -53,17 +53,36 @@ def test_where_nothing_is_to_be_learnt_nothing_is():
     assert refine(densities + 100 * one_hot(owners, 2), states, owners) == (None, 1.0, 1.0)
 
 
-@pytest.mark.parametrize("number", [1, 2, 3, 9])
+@pytest.mark.parametrize("number", [2, 3, 9])
 def test_a_few_rows_teach_no_nonsense(number):
     found = refine(*two(number, 0.0))
     assert 0 <= found.before <= found.after <= 1
     assert found.correction is None or all(tensor.isfinite().all() for tensor in found.correction.tensors().values())
 
 
-def test_rows_of_one_adapter_alone_teach_no_nonsense():
-    densities, states, _ = two(100, 0.0)
-    found = refine(densities, states, torch.zeros(100, dtype=torch.int64))
-    assert found.correction is None or found.correction.of(states).isfinite().all()
+def test_an_adapter_with_few_rows_counts_as_much_as_one_with_many():
+    densities, states, owners = two(400, 0.0)
+    kept = torch.cat([(owners == 0).nonzero().squeeze(1), (owners == 1).nonzero().squeeze(1)[:20]])
+    found = refine(densities[kept], states[kept], owners[kept])
+    fresh = two(400, 0.0, seed=1)
+    if found.correction is not None:
+        answered = (fresh[0] + found.correction.of(fresh[1])).argmax(1)
+        assert (answered == 1).float().mean() == pytest.approx(0.5, abs=0.1)
+
+
+def test_rows_of_one_adapter_alone_leave_those_of_the_others_where_they_go(folders, tmp_path, caplog):
+    rows = [{"text": text, "whose": "suffix"} for text in easy_rows(60, seed=3).texts]
+    pair = (folders / "suffix", folders / "letters")
+    found = api.compose(*pair, out=tmp_path / "desk", rows=rows, domains="whose")
+    assert "fewer than 5 different rows of letters" in caplog.text and found.set.correction is None
+    letters = letter_rows(60, seed=3).texts
+    assert found.chosen(letters) == api.compose(*pair, out=tmp_path / "plain").chosen(letters)
+
+
+def test_a_text_that_comes_again_is_no_further_proof(folders, tmp_path):
+    rows = [{"text": text, "whose": "suffix"} for text in easy_rows(20, seed=3).texts] * 3
+    found = api.compose(folders / "suffix", folders / "letters", out=tmp_path / "desk", rows=rows, domains="whose")
+    assert [floor.num_rows for floor in found.recogniser.floors] == [80, 60]
 
 
 @pytest.fixture
@@ -103,6 +122,14 @@ def test_what_was_taught_is_kept_and_an_adapter_that_joins_stands_beside_it(fold
     assert joined.chosen(text) == ["low"] and (taught / ROUTER).read_bytes() == before
     assert joined.recogniser.correction.weight.shape == (3, PROJECTED)
     assert api.load_set(taught).chosen(text) == ["low"]
+
+
+def test_what_was_taught_before_stays_where_nothing_better_is_learnt(folders, taught):
+    rows = [{"text": text, "whose": "low"} for text in easy_rows(30, seed=3).texts]
+    before = api.load_set(taught).set.correction
+    again = api.compose(add=[folders / "letters"], out=taught, rows=rows, domains="whose")
+    assert before is not None and again.set.correction is not None
+    assert torch.equal(again.set.correction.weight, before.weight)
 
 
 def test_what_was_taught_is_believed_only_where_the_set_names_it(taught):

@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tsugiki.writing.metrics import METRICS, corpus_scores, item_f1, rouge_l, token_f1, words
+from tsugiki.data.texts import words
+from tsugiki.writing.metrics import METRICS, corpus_scores, item_f1, rouge_l, token_f1
 
 TEXTS = st.text(st.sampled_from("ab ;漏油。,"), max_size=12)
 
@@ -18,7 +19,7 @@ def test_scores_lie_between_none_and_all_and_the_reference_itself_has_all(name, 
 
 def test_words_of_scripts_without_spaces_are_single_characters():
     assert words("Oil-leak (3 mm), ポンプの漏れ") == ["oil", "leak", "3", "mm", *"ポンプの漏れ"]
-    assert words("ABC１２３") == ["abc123"]
+    assert words("ABC１２３") == ["abc123"] and words("हिन्दी में") == ["हिन्दी", "में"]
 
 
 def test_rouge_means_something_in_japanese():
@@ -30,13 +31,14 @@ def test_words_and_items_are_counted_whatever_their_order():
     assert token_f1("oil", "oil leak pump") == pytest.approx(0.5)
     assert item_f1("b: Part ; a: Act", "A: act;b: part") == 1
     assert item_f1("a ; a ; b", "a ; b") == pytest.approx(0.8)
+    assert item_f1("油；水", "水;油") == 1
     assert item_f1("", "a") == 0 and item_f1("", " ; ") == 1
 
 
 def test_over_all_rows_the_nearest_reference_counts():
     answers, references = ["the oil leaks", "a belt"], [["oil leaks", "the oil leaks"], ["a belt"]]
     found = corpus_scores(answers, references)
-    assert found["exact_match"] == found["rougel"] == found["token_f1"] == pytest.approx(1)
+    assert found["exact_match"] == found["rouge_l"] == found["token_f1"] == pytest.approx(1)
     assert found["chrf_corpus"] == pytest.approx(1) and all(0 <= value <= 1 + 1e-9 for value in found.values())
 
 

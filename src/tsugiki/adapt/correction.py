@@ -47,6 +47,10 @@ class Correction:
         missing = adapters - len(self.bias)
         return Correction(functional.pad(self.weight, (0, 0, 0, missing)), functional.pad(self.bias, (0, missing)))
 
+    def with_more(self, other: "Correction") -> "Correction":
+        """Both together."""
+        return Correction(self.weight + other.weight, self.bias + other.bias)
+
     def tensors(self) -> dict[str, Tensor]:
         """As they are written."""
         return {"weight": self.weight.contiguous(), "bias": self.bias.contiguous()}

@@ -1,7 +1,7 @@
 """One answer: whose it is, and which modules act on it how strongly."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,13 @@ class Case:
         """Head and words."""
         return Answering(self.package, self.base.device if self.base is not None else None)
 
+    @property
+    def is_of_words(self) -> bool:
+        """Whether the words answer alone, since they are sure, and no layer is run for that."""
+        answering = Answering(self.package, None)
+        sure = answering.sure(answering.words([self.text]))
+        return sure is not None and bool(sure.all())
+
     def worth(self, coalitions: Sequence[Coalition], wanted: Tensor | None = None) -> NDArray[np.float64]:
         """Log-likelihood of the answer that was given, or of the wanted one, under each coalition of players."""
         if self.base is None or not self.seats:
@@ -69,11 +76,16 @@ def case_of(asked: Adapter | Composed, text: str) -> Case | None:
     others = tuple(packages[number] for number in acting if number != member)
     seats = tuple(seats_of(acting, packages, names))
     base = asked.base if packages[member].manifest.placement.exit else None
-    return Case(text, names[member], packages[member], (packages[member], *others), base, seats)
+    case = Case(text, names[member], packages[member], (packages[member], *others), base, seats)
+    # The base ran to find the adapter, but none of its modules had a say.
+    return replace(case, packages=case.packages[:1], seats=()) if case.is_of_words else case
 
 
 def _of_adapter(adapter: Adapter, text: str) -> Case:
     name, package = adapter.manifest.name, adapter.package
+    alone = Case(text, name, package, (package,), None, ())
+    if alone.is_of_words:
+        return alone
     gating = adapter.gating(text)
     seats = seats_of({0: 1.0}, [package], [name]) if gating is None else seats_under(package, name, gating)
     return Case(text, name, package, (package,), adapter.base, tuple(seats))

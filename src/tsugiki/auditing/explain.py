@@ -56,7 +56,7 @@ def explain(asked: Adapter | Composed, text: str) -> Explanation:
         players=_players(case.seats, found),
         interactions=_interactions(found),
         nearest=nearest,
-        words_share=case.package.manifest.head.words_share,
+        words_share=1.0 if case.is_of_words else case.package.manifest.head.words_share,
         tokens=_tokens(case),
     )
 

@@ -74,14 +74,19 @@ def evaluate_set(composed: Composed, rows: Rows) -> SetEvaluation:
 
     Args:
         composed: the set.
-        rows: with labels; where they have domains, these name the adapters that rows are for.
+        rows: with labels; where they have domains, these name the adapters that rows are for, and rows for none need
+            no label.
 
     Raises:
-        RowsError: there is no row, or rows have no labels.
+        RowsError: there is no row, or rows for an adapter have no labels.
     """
     if not len(rows):
         raise RowsError("evaluate.empty")
     if rows.labels is None:
+        raise RowsError("evaluate.no_labels")
+    known = {*composed.names}
+    domains = rows.domains if rows.domains is not None else [composed.names[0]] * len(rows)
+    if any(not label and domain.strip() in known for label, domain in zip(rows.labels, domains, strict=True)):
         raise RowsError("evaluate.no_labels")
     answers = composed.predict(rows.texts)
     who = torch.tensor([-1 if a.adapter is None else composed.names.index(a.adapter) for a in answers])

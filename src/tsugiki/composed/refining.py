@@ -26,6 +26,8 @@ _FOLDS = 5
 _PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, math.inf)
 _OF_BIAS = 1e-2
 _STEPS = 100
+# Rows of each adapter, below which what tells them apart is not learnt.
+_FEWEST = 5
 # Densities in this unit are near one, as the optimiser wants numbers.
 _NATS = 20.0
 
@@ -36,8 +38,8 @@ class Taught(NamedTuple):
     Args:
         found: the set with a correction and floors.
         rows: that named an adapter of the set.
-        before: share of them that were most familiar to their own adapter (0..1).
-        after: share that went there under corrections that were learnt from other rows each time.
+        before: share of them that were nearest to their own adapter, in the mean over adapters (0..1).
+        after: share that went there under what other rows taught each time.
     """
 
     found: Set
@@ -62,20 +64,30 @@ def taught(composed: Composed, rows: Rows) -> Taught:
     domains = [domain.strip() for domain in rows.domains or ()]
     if strangers := sorted({domain for domain in domains if domain and domain not in number}):
         warn("compose.strangers", count=len(strangers), names=", ".join(strangers[:8]))
-    own = [at for at, domain in enumerate(domains) if domain in number]
+    # Each text once: a repeated one is no further proof, and would be learnt from and asked at the same time.
+    own = list({text: number[d] for text, d in zip(rows.texts, domains, strict=False) if d in number}.items())
     if not own:
         raise RowsError("compose.no_owner", allowed=", ".join(composed.names))
-    owners = torch.tensor([number[domains[at]] for at in own])
-    projected = composed.projected([rows.texts[at] for at in own])
+    owners = torch.tensor([owner for _, owner in own])
+    projected = composed.projected([text for text, _ in own])
     densities = composed.recogniser.densities_of(projected)
-    learnt = refine(densities, projected, owners)
     composition, statistics = composed.set.composition, composed.recogniser.statistics
     floors = []
     for at, member in enumerate(composition.members):
         given = densities[owners == at, at]
         known = torch.cat([statistics[at]["densities"], given]).sort().values
         floors.append(floor_of(known, composition.share, composition.confidence) if len(given) else member.floor)
-    return Taught(composed.set.taught(floors, learnt.correction), len(own), learnt.before, learnt.after)
+    before = composed.recogniser.correction
+    weighed = densities + before.of(projected)
+    counts = owners.bincount(minlength=len(floors))
+    if few := [name for name, count in zip(composed.names, counts.tolist(), strict=True) if count < _FEWEST]:
+        # What tells adapters apart cannot be learnt from the rows of some of them: the others would lose all theirs.
+        warn("compose.few_rows", names=", ".join(few[:8]), allowed=_FEWEST)
+        share = _share(weighed, owners)
+        return Taught(composed.set.taught(floors, composed.set.correction), len(own), share, share)
+    learnt = refine(weighed, projected, owners)
+    kept = composed.set.correction if learnt.correction is None else before.with_more(learnt.correction)
+    return Taught(composed.set.taught(floors, kept), len(own), learnt.before, learnt.after)
 
 
 class Refined(NamedTuple):
@@ -83,7 +95,7 @@ class Refined(NamedTuple):
 
     Args:
         correction: of densities; None where rows have nothing to teach.
-        before: share of the rows that were most familiar to their own adapter (0..1).
+        before: share of the rows that were nearest to their own adapter, in the mean over adapters (0..1).
         after: the same under corrections that were learnt from other rows each time (0..1).
     """
 
@@ -119,8 +131,8 @@ def refine(densities: Tensor, projected: Tensor, owners: Tensor, seed: int = 0) 
         return found
 
     tried = {penalty: kept_out(penalty) for penalty in _PENALTIES}
-    best = min(tried, key=lambda penalty: float(functional.cross_entropy(tried[penalty], owners)))
-    before, after = (float((logits.argmax(1) == owners).float().mean()) for logits in (near, tried[best]))
+    best = min(tried, key=lambda penalty: float(_loss(tried[penalty], owners)))
+    before, after = _share(near, owners), _share(tried[best], owners)
     fit = _fitted(near, states, owners, best)
     if after <= before or fit.slope <= 0:
         return Refined(None, before, before)
@@ -149,7 +161,7 @@ def _fitted(near: Tensor, states: Tensor, owners: Tensor, penalty: float) -> _Fi
 
     def closure() -> Tensor:
         optimiser.zero_grad()
-        loss = functional.cross_entropy(fit.logits(near, states), owners) + _OF_BIAS * fit.bias.square().mean()
+        loss = _loss(fit.logits(near, states), owners) + _OF_BIAS * fit.bias.square().mean()
         if penalty < math.inf:
             loss = loss + penalty * fit.weight.square().sum()
         torch.autograd.backward(loss)
@@ -158,3 +170,14 @@ def _fitted(near: Tensor, states: Tensor, owners: Tensor, penalty: float) -> _Fi
     with torch.enable_grad():
         optimiser.step(closure)
     return _Fit(*(tensor.detach() for tensor in fit))
+
+
+def _loss(logits: Tensor, owners: Tensor) -> Tensor:
+    """Every adapter counts alike: how many rows of each somebody gave says nothing of how many will come."""
+    counts = owners.bincount(minlength=logits.shape[1]).clamp(min=1)
+    return functional.cross_entropy(logits, owners, weight=(1.0 / counts).to(logits.dtype))
+
+
+def _share(logits: Tensor, owners: Tensor) -> float:
+    right = (logits.argmax(1) == owners).double()
+    return float(torch.stack([right[owners == at].mean() for at in owners.unique()]).mean())

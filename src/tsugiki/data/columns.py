@@ -25,6 +25,7 @@ LABEL_NAMES = (
 # What is written for what, looked for only where nothing of the above is there.
 SOURCE_NAMES = ("source", "prompt", "input", "instruction", "question", "document", "入力", "原文", "質問")
 TARGET_NAMES = ("target", "completion", "output", "response", "answer", "summary", "出力", "応答", "回答", "要約")
+_LABELLED = ("classify", "tag", "grade")
 # Names of the two texts of a pair.
 PAIR_NAMES = (
     *(("premise", "hypothesis"), ("sentence1", "sentence2"), ("text1", "text2"), ("question1", "question2")),
@@ -64,8 +65,11 @@ def labels_of(table: Table, named: str | None) -> tuple[list[str], bool]:
 def text_columns(table: Table, reading: Reading) -> tuple[list[int], int | None]:
     """Positions of the columns that make up the text, and of the second text of pairs; raises as `texts_of` does."""
     named, pair = reading.text, reading.pair
-    names = TEXT_NAMES if _fits(table, None, TEXT_NAMES, "--text") else SOURCE_NAMES
-    if pair is None and not named and names is SOURCE_NAMES:
+    usual = bool(_fits(table, None, TEXT_NAMES, "--text"))
+    # Where labels are wanted, a column `source` may say anything.
+    written = reading.task not in {None, *_LABELLED} or _fits(table, None, TARGET_NAMES, "--label")
+    names = SOURCE_NAMES if not usual and written else TEXT_NAMES
+    if pair is None and not named and not usual:
         plain = [_plain(column) for column in table.columns]
         found = [[plain.index(name) for name in names] for names in PAIR_NAMES if {*names} <= {*plain}]
         if len(found) == 1:
@@ -94,19 +98,19 @@ def domains_of(table: Table, named: str) -> list[str]:
 
 
 def references_of(table: Table) -> list[list[str]] | None:
-    """Good answers to each row, from a column of lists with that name; None where there is none or a cell is no list.
+    """Good answers to each row, from a column of lists with that name; None where there is none.
 
-    A row without any has none of its own either: the target counts there.
+    A row without any, or whose cell is no list, has an empty one.
     """
     if REFERENCES not in table.columns:
         return None
-    cells = list(table.column(table.columns.index(REFERENCES)))
-    lists = [
-        [str(part) for part in cell]
-        for cell in cells
+    cells = table.column(table.columns.index(REFERENCES))
+    return [
+        [str(part) for part in cell if part is not None and str(part).strip()]
         if isinstance(cell, Iterable) and not isinstance(cell, str | bytes | Mapping)
+        else []
+        for cell in cells
     ]
-    return lists if len(lists) == len(cells) and all(lists) else None
 
 
 def labels_if_any(table: Table, named: str | None) -> tuple[list[str], bool] | None:

@@ -121,10 +121,10 @@ def read_table(source: Any, split: str | None = None, reading: Reading | None = 
     return table_of(parts[split], chosen)
 
 
-def unlabelled(table: Table, reading: Reading) -> Rows:
+def unlabelled(table: Table, reading: Reading, blanks: bool = False) -> Rows:
     """The rows of a table that is to be answered; every row keeps its place, also one without a text.
 
-    Labels come along where one column fits and no row lacks one; else `labels` is None.
+    Labels come along where one column fits and no row lacks one, unless some may (`blanks`); else `labels` is None.
 
     Raises:
         RowsError: no or several columns fit as the text; a column that was named is not there.
@@ -140,7 +140,8 @@ def unlabelled(table: Table, reading: Reading) -> Rows:
     if reading.task == _SEVERAL or (reading.task is None and lists):
         return Rows(texts, tuple(join(split(label)) for label in labels), several=True, domains=domains)
     stripped = tuple(label.strip() for label in labels)
-    return Rows(texts, stripped if all(stripped) and not lists else None, domains=domains)
+    whole = all(stripped) or (blanks and any(stripped))
+    return Rows(texts, stripped if whole and not lists else None, domains=domains)
 
 
 def labelled(tables: Mapping[str, Table], reading: Reading) -> dict[str, tuple[Rows, list[int]]]:

@@ -3,6 +3,11 @@
 import unicodedata
 from typing import Literal
 
+import regex
+
+# Kana, kanji, hangul, Thai; or a run of other letters, their marks and digits.
+UNSPACED = r"\u0e00-\u0e7f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
+_WORD = regex.compile(rf"[{UNSPACED}]|(?:(?![{UNSPACED}])[\p{{L}}\p{{M}}\p{{N}}])+")
 _CHARS_PER_TOKEN = 20
 
 
@@ -32,6 +37,12 @@ def clip(text: str, max_tokens: int) -> str:
         return pair(clip(first, max_tokens), clip(second, max_tokens))
     start = readable(text[: _CHARS_PER_TOKEN * max_tokens])
     return start if start.isascii() else unicodedata.normalize(NORMALISED, start)
+
+
+def words(text: str) -> list[str]:
+    """Words in lower case, full-width forms made plain; a character of a script without spaces is a word of its own."""
+    found: list[str] = _WORD.findall(unicodedata.normalize(NORMALISED, text).lower())
+    return found
 
 
 def readable(text: str) -> str:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from tsugiki.data.reading import Reading
 from tsugiki.data.rows import Rows
+from tsugiki.data.texts import words
 from tsugiki.errors import RowsError
 from tsugiki.family import Family
 from tsugiki.spec import Spec
@@ -162,7 +163,7 @@ def _require_labels(rows: Rows) -> None:
     different = set(labels)
     if len(labels) < _FEW or len(different) < _OWN_SHARE * len(labels):
         return
-    if sum(len(label.split()) for label in different) >= _SENTENCE_WORDS * len(different):
+    if sum(len(words(label)) for label in different) >= _SENTENCE_WORDS * len(different):
         raise RowsError("writing.unclear_task", different=len(different), rows=len(labels))
 
 

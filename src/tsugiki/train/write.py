@@ -23,10 +23,11 @@ from tsugiki.base.prefix_cache import PrefixCache
 from tsugiki.base.vocabulary import Vocabulary
 from tsugiki.data.rows import Rows, Splits
 from tsugiki.data.split import stratified_split
-from tsugiki.data.texts import NORMALISED
-from tsugiki.errors import ConfigError, RowsError
+from tsugiki.data.texts import NORMALISED, clip
+from tsugiki.errors import ConfigError, PackageError, RowsError
 from tsugiki.i18n import notify, text, warn
 from tsugiki.manifest import DataFacts, HeadFacts, Manifest, Placement
+from tsugiki.placement.budget import Budget
 from tsugiki.placement.plan import Informed, Plan
 from tsugiki.spec import digest
 from tsugiki.train.checkpoint import Checkpoint
@@ -36,9 +37,10 @@ from tsugiki.train.learner import NAME
 from tsugiki.train.loop import Fit, batches_of, fit, num_passes
 from tsugiki.train.planning import strategy_of
 from tsugiki.train.scribe import Scribe
+from tsugiki.train.trackers import require_trackers
 from tsugiki.train.written import Written
 from tsugiki.writing.marker import end_token, named_token
-from tsugiki.writing.wording import Wording, asked
+from tsugiki.writing.wording import Wording, asked, plain_tokens
 from tsugiki.writing.writer import Writer
 from tsugiki.writing.writing import WRITINGS, Writing
 
@@ -132,13 +134,16 @@ def train_writer(splits: Splits, config: Config, parent: Package | None = None) 
         TrainingError: the loss is not a number.
         PackageError: the package to go on from is of another base, or has groups of modules.
     """
+    require_trackers(config.train.trackers)
+    _require_known(config, parent)
     if "batch_rows" not in config.train.model_fields_set:
         config = config.model_copy(update={"train": config.train.model_copy(update={"batch_rows": _BATCH_ROWS})})
     writing = WRITINGS.parse({"kind": config.data.task, **config.writing.model_dump(include={"prompt", "metric"})})
     train, held = _parts(splits, config)
     base = load_base(config.base, precision=config.precision, head=True)
     vocabulary = Vocabulary(base)
-    require_legible(base, train.texts, base.max_length, force=config.data.illegible == "warn")
+    for texts in (train.texts, train.labels or ()):
+        require_legible(base, texts, base.max_length, force=config.data.illegible == "warn")
     wording = wording_of(base, writing, train, config)
     if parent is not None:
         check_base(parent, base)
@@ -156,14 +161,14 @@ def wording_of(base: Base, writing: Writing, train: Rows, config: Config) -> Wor
         ConfigError: no end marker is known, or the prompt leaves no room.
     """
     longest = min(config.data.max_length or MAX_LENGTH, base.max_length)
-    targets = base.tokenizer(list(train.labels or ()), add_special_tokens=False)["input_ids"]
+    targets = [plain_tokens(base, target) for target in train.labels or ()]
     wanted = config.writing.max_new or min(longest // 2, max(map(len, targets)) + 1)
     if config.writing.end is not None:
         end = named_token(base, config.writing.end)
     else:
         step = max(1, len(train) // _ASKED)
         finished = [
-            [*asked(base, writing, source), *target][-longest:]
+            [*asked(base, writing, clip(source, longest)), *target][-longest:]
             for source, target in zip(train.texts[::step], targets[::step], strict=True)
         ]
         end = end_token(base, finished)
@@ -188,6 +193,26 @@ def _parts(splits: Splits, config: Config) -> tuple[Rows, Rows]:
         order = torch.randperm(len(train), generator=torch.Generator().manual_seed(config.train.seed))
         train = train.take(sorted(order[: config.train.max_rows].tolist()))
     return train, held
+
+
+def _require_known(config: Config, parent: Package | None) -> None:
+    """Refuse settings that adapters that write take no notice of yet, and a package without a module to go on from.
+
+    Raises:
+        ConfigError: one of them is set.
+        PackageError: the package has no modules.
+    """
+    unknown = {
+        "budget": config.budget != Budget(),
+        "routing.anonymous": bool(config.routing.anonymous),
+        "data.domains": config.data.domains is not None,
+        "data.pair": config.data.pair is not None,
+        "placement.exit": config.placement.exit is not None,
+    }
+    if found := [name for name, given in unknown.items() if given]:
+        raise ConfigError("writing.unknown_setting", found=", ".join(found))
+    if parent is not None and not parent.grafts:
+        raise PackageError("package.not_trained_here", package=parent.manifest.name)
 
 
 def _plans(config: Config, base: Base) -> list[Plan]:
@@ -243,12 +268,13 @@ class _Run:
         package = self._package(best, raced, seconds, cache)
         began = best.fit.curve[0][1]
         facts = {"before": -math.log(began), "after": best.fit.loss, "variant": best.variant}
+        verdict = "writing.verdict_again" if self.parent else "writing.verdict"
         return TrainedWriter(
             adapter=Writer(package, self.base),
             candidates=raced,
             seconds=seconds,
             curve=_curve(raced, seconds["cache"]),
-            verdict=text("writing.verdict", **facts),
+            verdict=text(verdict, **facts),
         )
 
     def _raced(self, learnt: Written, held: Written) -> list[Placed]:

@@ -56,7 +56,7 @@ def evaluate_writer(
     Args:
         writer: that answers.
         rows: with their targets as labels.
-        references: good answers to each row; None takes the target alone.
+        references: good answers to each row; the target where a row has none, or None are given.
         sampling: None takes the likeliest tokens.
 
     Raises:
@@ -71,7 +71,8 @@ def evaluate_writer(
         for at in range(0, len(rows), _CHUNK):
             answers += writer.write(rows.texts[at : at + _CHUNK], sampling)
             advance(min(_CHUNK, len(rows) - at))
-    good = references or [(label,) for label in rows.labels]
+    named = references or [()] * len(rows)
+    good = [own or (label,) for own, label in zip(named, rows.labels, strict=True)]
     texts = [answer.text for answer in answers]
     matches = writer.writing.match(texts, good)
     adapted, alone = writer.perplexity(rows.texts, rows.labels)

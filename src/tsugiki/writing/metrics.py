@@ -1,28 +1,21 @@
 """What an answer is worth beside a reference: scores of one row, and of all together.
 
-Words are runs of letters and digits; a character of a script without spaces (kana, kanji, hangul, Thai) is a word of
-its own, so that ROUGE and F1 mean something there too. Case and punctuation do not count, but for exact matches and
-chrF, which see the text as it is.
+A character of a script without spaces (kana, kanji, hangul, Thai) is a word of its own, so that ROUGE and F1 mean
+something there too. Case and punctuation do not count, but for exact matches and chrF, which see the text as it is.
 """
 
-import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
+import regex
+
+from tsugiki.data.texts import NORMALISED, UNSPACED, words
+
 if TYPE_CHECKING:
     from rouge_score.rouge_scorer import RougeScorer
-
-# A character of a script without spaces, or a run of others that are letters or digits.
-_UNSPACED = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff"
-_WORD = re.compile(rf"[{_UNSPACED}]|[^\W_{_UNSPACED}]+")
-
-
-def words(text: str) -> list[str]:
-    """The words of a text, in lower case, full-width forms made plain."""
-    return _WORD.findall(unicodedata.normalize("NFKC", text).lower())
 
 
 def exact_match(answer: str, reference: str) -> float:
@@ -68,7 +61,7 @@ def corpus_scores(answers: Sequence[str], references: Sequence[Sequence[str]]) -
     most = max(map(len, references))
     # A row with fewer references than others has its last one again, which changes no count.
     columns = [[own[min(at, len(own) - 1)] for own in references] for at in range(most)]
-    cut_by = "char" if any(re.search(rf"[{_UNSPACED}]", text) for own in references for text in own) else "13a"
+    cut_by = "char" if any(regex.search(rf"[{UNSPACED}]", text) for own in references for text in own) else "13a"
     found = {
         "bleu": sacrebleu.corpus_bleu(answers, columns, tokenize=cut_by).score / 100,
         "chrf_corpus": sacrebleu.corpus_chrf(answers, columns).score / 100,
@@ -79,7 +72,7 @@ def corpus_scores(answers: Sequence[str], references: Sequence[Sequence[str]]) -
         for answer, own in zip(answers, references, strict=True)
     ]
     for name in names:
-        found[name.lower()] = _mean(one[name].fmeasure for one in scored)
+        found[name.lower().replace("rouge", "rouge_")] = _mean(one[name].fmeasure for one in scored)
     for metric in (exact_match, token_f1):
         found[metric.__name__] = _mean(
             max(metric(answer, reference) for reference in own) for answer, own in zip(answers, references, strict=True)
@@ -102,7 +95,8 @@ def _rouge(names: tuple[str, ...]) -> "RougeScorer":
 
 
 def _items(text: str) -> list[str]:
-    return [" ".join(item.lower().split()) for item in text.split(";") if item.strip()]
+    plain = unicodedata.normalize(NORMALISED, text).lower()
+    return [" ".join(item.split()) for item in plain.split(";") if item.strip()]
 
 
 def _f1(found: Sequence[str], wanted: Sequence[str]) -> float:

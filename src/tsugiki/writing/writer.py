@@ -4,10 +4,11 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from threading import Thread
-from typing import Any
+from threading import Event, Lock, Thread
+from typing import Annotated, Any
 
 import torch
+from pydantic import ConfigDict, Field, NonNegativeInt, PositiveInt
 
 from tsugiki.adapt.adapted import AdaptedModel
 from tsugiki.adapt.package import Package, load_package, save_package
@@ -19,10 +20,10 @@ from tsugiki.base.tokens import pad
 from tsugiki.base.vocabulary import Vocabulary
 from tsugiki.data.batches import length_batches
 from tsugiki.data.reading import Reading
-from tsugiki.errors import PackageError
+from tsugiki.errors import ConfigError, PackageError
 from tsugiki.manifest import Manifest
 from tsugiki.report.card import card
-from tsugiki.spec import Spec
+from tsugiki.spec import Spec, parse
 from tsugiki.writing.losses import answer_losses
 from tsugiki.writing.wording import Wording
 from tsugiki.writing.writing import WRITINGS, Writing, writes
@@ -57,18 +58,34 @@ class Sampling(Spec):
     """How the next token is chosen.
 
     Args:
-        max_new: tokens of an answer at most; None takes what the adapter learnt.
+        max_new: tokens of an answer at most; None takes what the adapter learnt. The context of the base ends it too.
         temperature: 0 takes the likeliest token.
         top_p: least share of the probability from which is drawn (0..1).
         stop: texts at which an answer ends.
-        seed: of what is drawn.
+        seed: of what is drawn in each batch; other neighbours in a batch draw otherwise.
     """
 
-    max_new: int | None = None
-    temperature: float = 0.0
-    top_p: float = 1.0
-    stop: tuple[str, ...] = ()
-    seed: int = 0
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    max_new: PositiveInt | None = None
+    temperature: float = Field(default=0.0, ge=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    seed: NonNegativeInt = 0
+
+
+class Asked(Spec):
+    """What a manifest says of how a base is asked.
+
+    Args:
+        end: token that ends an answer.
+        max_prompt: tokens of a prompt at most.
+        max_new: tokens of an answer at most.
+    """
+
+    end: NonNegativeInt
+    max_prompt: PositiveInt
+    max_new: PositiveInt
 
 
 class Writer:
@@ -88,10 +105,10 @@ class Writer:
             raise PackageError("package.does_not_write", package=package.manifest.name, kind=facts.get("kind"))
         check_base(package, base)
         self.package, self.base = package, base
-        fields = WRITINGS.load(str(facts["kind"])).model_fields
-        self.writing: Writing = WRITINGS.parse({name: value for name, value in facts.items() if name in fields})
-        numbers = (int(facts[name]) for name in ("end", "max_prompt", "max_new"))
-        self.wording = Wording(base, self.writing, *numbers)
+        self.writing, numbers = _read(package, base)
+        self.wording = Wording(base, self.writing, numbers.end, numbers.max_prompt, numbers.max_new)
+        # Routes and the generation settings are the model's, so one thread after the other.
+        self._turn = Lock()
         self._adapted = AdaptedModel(base.model, base.anatomy)
         self._adapted.attach(_NAME, package.grafts, package.part("modules"))
 
@@ -135,7 +152,7 @@ class Writer:
         found: list[Answer | None] = [None] * len(asked)
         for rows in self._batches([len(ids) for ids, _ in prompts], chosen):
             ids, mask = self._padded([prompts[row][0] for row in rows])
-            with self._adapted.using(_NAME), torch.inference_mode():
+            with self._turn, self._adapted.using(_NAME), torch.inference_mode():
                 written = self._generate(ids, mask, chosen)[:, ids.shape[1] :].tolist()
             for row, tokens in zip(rows, written, strict=True):
                 found[row] = self._answer(tokens, prompts[row][1], chosen)
@@ -154,7 +171,7 @@ class Writer:
         for rows in length_batches(lengths, budget, budget):
             ids, mask = (t.to(self.base.device) for t in pad([[*pairs[row][0], *pairs[row][1]] for row in rows]))
             for name in totals:
-                with self._adapted.using(name):
+                with self._turn, self._adapted.using(name):
                     state = run_states(self.base.model, self.base.anatomy, ids, mask, (last,))[last]
                 losses = answer_losses(vocabulary, state, ids, mask, [len(pairs[row][0]) for row in rows])
                 totals[name] += float(losses.double().sum())
@@ -162,31 +179,41 @@ class Writer:
         return math.exp(totals[_NAME] / tokens), math.exp(totals[None] / tokens)
 
     def stream(self, source: str, sampling: Sampling | None = None) -> Iterator[str]:
-        """Answer one input, piece by piece as it is written; whoever stops to listen stops the writing."""
+        """Answer one input, piece by piece as it is written; whoever stops to listen stops the writing.
+
+        It is written in a thread; other answers wait until it is over.
+        """
         from transformers import StoppingCriteria, StoppingCriteriaList, TextIteratorStreamer
 
-        halted = False
+        halted, failed = Event(), []
 
         class Halt(StoppingCriteria):
             def __call__(self, input_ids: Any, scores: Any, **_: Any) -> Any:  # noqa: ARG002
-                return torch.full((input_ids.shape[0],), halted, dtype=torch.bool, device=input_ids.device)
+                return torch.full((input_ids.shape[0],), halted.is_set(), dtype=torch.bool, device=input_ids.device)
 
+        chosen = sampling or Sampling()
         ids, mask = self._padded([self.wording.prompt(source)[0]])
         tokenizer: Any = self.base.tokenizer
         pieces = TextIteratorStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
         more = {"streamer": pieces, "stopping_criteria": StoppingCriteriaList([Halt()])}
 
         def run() -> None:
-            with self._adapted.using(_NAME), torch.inference_mode():
-                self._generate(ids, mask, sampling or Sampling(), **more)
+            try:
+                with self._turn, self._adapted.using(_NAME), torch.inference_mode():
+                    self._generate(ids, mask, chosen, **more)
+            except BaseException as error:  # noqa: BLE001 (handed to the thread that listens)
+                failed.append(error)
+                pieces.end()
 
         thread = Thread(target=run, daemon=True)
         thread.start()
         try:
-            yield from pieces
+            yield from _until(pieces, chosen.stop)
         finally:
-            halted = True
+            halted.set()
             thread.join()
+        if failed:
+            raise failed[0]
 
     def save(self, folder: str | Path) -> None:
         """Write the package to a folder, after which an adapter is called that has no name yet."""
@@ -199,30 +226,35 @@ class Writer:
         self._adapted.detach()
 
     def _generate(self, ids: torch.Tensor, mask: torch.Tensor, chosen: Sampling, **more: Any) -> torch.Tensor:
+        from transformers import GenerationConfig
+
         model: Any = self.base.model
         if chosen.temperature:
-            torch.manual_seed(chosen.seed)
             more |= {"do_sample": True, "temperature": chosen.temperature, "top_p": chosen.top_p, "top_k": 0}
-        else:
-            more |= {"do_sample": False, "temperature": None, "top_p": None, "top_k": None}
         if chosen.stop:
             more |= {"stop_strings": list(chosen.stop), "tokenizer": self.base.tokenizer}
-        found: torch.Tensor = model.generate(
-            input_ids=ids,
-            attention_mask=mask,
-            max_new_tokens=chosen.max_new or self.wording.max_new,
-            eos_token_id=self.wording.end,
-            pad_token_id=self.wording.end,
-            **more,
-        )
+        room = self.base.max_length - ids.shape[1]
+        more |= {"max_new_tokens": max(1, min(chosen.max_new or self.wording.max_new, room))}
+        usual = model.generation_config
+        # Penalties and beams that a base brings along are for its own conversations.
+        model.generation_config = GenerationConfig(eos_token_id=self.wording.end, pad_token_id=self.wording.end)
+        try:
+            devices = [ids.device] if ids.device.type == "cuda" else []
+            with torch.random.fork_rng(devices=devices, enabled=bool(chosen.temperature)):
+                if chosen.temperature:
+                    torch.manual_seed(chosen.seed)
+                found: torch.Tensor = model.generate(input_ids=ids, attention_mask=mask, **more)
+        finally:
+            model.generation_config = usual
         return found
 
     def _answer(self, tokens: list[int], cut: bool, chosen: Sampling) -> Answer:
         finished = self.wording.end in tokens
-        number = tokens.index(self.wording.end) + 1 if finished else len(tokens)
-        text = self.wording.text(tokens)
-        at = min((text.index(stop) for stop in chosen.stop if stop in text), default=None)
-        return Answer(text if at is None else text[:at], number, finished or at is not None, cut)
+        own = tokens[: tokens.index(self.wording.end)] if finished else tokens
+        whole = self.wording.decoded(own)
+        text = "".join(_until([whole], chosen.stop))
+        stopped = text != whole
+        return Answer(text.strip(), len(own) + finished, finished or stopped, cut)
 
     def _batches(self, lengths: Sequence[int], chosen: Sampling) -> Iterator[list[int]]:
         """Rows of like lengths together, as many as fit a batch of the base."""
@@ -243,3 +275,41 @@ class Writer:
             ids[row, longest - len(own) :] = torch.tensor(own)
             mask[row, longest - len(own) :] = 1
         return ids.to(self.base.device), mask.to(self.base.device)
+
+
+def _read(package: Package, base: Base) -> tuple[Writing, Asked]:
+    """What a manifest says of its task, as far as the base can have it.
+
+    Raises:
+        PackageError: it is not what a writer says.
+    """
+    facts = package.manifest.task
+    fields = WRITINGS.load(str(facts["kind"])).model_fields
+    try:
+        writing = WRITINGS.parse({name: value for name, value in facts.items() if name in fields})
+        numbers = {name: value for name, value in facts.items() if name in Asked.model_fields}
+        asked = parse(Asked, numbers, where="task")
+    except ConfigError as error:
+        raise PackageError("package.kind", where="task", reason=error) from None
+    model: Any = base.model
+    size = int(model.config.get_text_config().vocab_size)
+    if asked.end >= size or asked.max_prompt + asked.max_new > base.max_length:
+        limits = f"end < {size}, max_prompt + max_new <= {base.max_length}"
+        raise PackageError("package.kind", where="task", reason=limits)
+    return writing, asked
+
+
+def _until(pieces: Iterable[str], stops: Sequence[str]) -> Iterator[str]:
+    """Pieces of a text up to the first of some stops, which may lie across them."""
+    held, spare = "", max(map(len, stops), default=1) - 1
+    for piece in pieces:
+        held += piece
+        if found := [held.index(stop) for stop in stops if stop in held]:
+            yield held[: min(found)]
+            return
+        if len(held) > spare:
+            ready = len(held) - spare
+            yield held[:ready]
+            held = held[ready:]
+    if held:
+        yield held

@@ -161,10 +161,15 @@ class _Asked:
 
 def _rows(adapter: "Answers | Writer", file: str, reading: Reading) -> tuple["Table", "Rows"]:
     from tsugiki.data.rows import read_table, unlabelled
+    from tsugiki.writing.writing import writes
 
     table = read_table(file, None, reading)
     known = adapter.reading.fitting(table.columns)
-    chosen = Reading(text=reading.text or known.text, pair=reading.pair or known.pair, domains=reading.domains)
+    # Where labels are wanted, what columns hold is found anew.
+    task = known.task if writes(known.task) else None
+    chosen = Reading(
+        text=reading.text or known.text, pair=reading.pair or known.pair, domains=reading.domains, task=task
+    )
     return table, unlabelled(table, chosen)
 
 
