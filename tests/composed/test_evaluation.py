@@ -49,6 +49,19 @@ def test_rows_that_do_not_say_whose_they_are_have_the_score_alone(desk, rows):
     assert found.named is None and found.adapters[0].own is None
 
 
+def test_rows_for_nobody_need_no_label(desk, rows):
+    table = [
+        {"text": text, "label": "" if whose == "" else label, "whose": whose}
+        for text, label, whose in zip(rows.texts, rows.labels, rows.domains, strict=True)
+    ]
+    found = api.evaluate_set(desk, table, domains="whose")
+    assert (found.own, found.foreign, found.routed) == (60, 1, evaluate_set(desk, rows).routed)
+    table[0]["label"] = ""
+    with pytest.raises(RowsError) as error:
+        api.evaluate_set(desk, table, domains="whose")
+    assert error.value.code == "evaluate.no_labels"
+
+
 @pytest.mark.parametrize(("rows", "code"), [(Rows((), ()), "evaluate.empty"), (Rows(("oil",)), "evaluate.no_labels")])
 def test_rows_without_labels_are_refused(desk, rows, code):
     with pytest.raises(RowsError) as error:

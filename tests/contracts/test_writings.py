@@ -2,11 +2,28 @@
 
 import pytest
 
-from tsugiki.tasks.task import TASKS
+from tsugiki.data.reading import Reading
+from tsugiki.data.rows import Rows
+from tsugiki.errors import RowsError
+from tsugiki.tasks.task import TASKS, task_for
 from tsugiki.writing.metrics import METRICS
 from tsugiki.writing.writing import SOURCE, WRITINGS, writes
 
 TEXTS = ["replace: Activity ; pump: Part", "ポンプを交換した", "the oil leaks"]
+
+
+@pytest.mark.parametrize("text", ["Oil leaks at pump number {}.", "ポンプの{}番から油が漏れています。"])
+def test_texts_that_are_all_different_are_no_labels(text):
+    rows = Rows(tuple(map(str, range(40))), tuple(text.format(i) for i in range(40)))
+    with pytest.raises(RowsError) as error:
+        task_for(rows, Reading())
+    assert error.value.code == "writing.unclear_task"
+    assert task_for(rows, Reading(task="classify")).kind == "classify"
+
+
+def test_many_short_labels_are_labels():
+    rows = Rows(tuple(map(str, range(40))), tuple(f"E-{i}" for i in range(40)))
+    assert task_for(rows, Reading()).kind == "classify"
 
 
 @pytest.fixture(params=WRITINGS.names())

@@ -129,6 +129,17 @@ def test_our_own_column_names_win_over_others_that_fit():
     assert read_splits(FRAME.assign(description="x", target="y")).train == ROWS
 
 
+def test_what_is_written_for_what_is_found_where_both_are_there_or_the_task_says_so():
+    frame = FRAME.rename(columns={"text": "source", "label": "completion"})
+    assert read_splits(frame).train == ROWS
+    assert read_splits(FRAME.rename(columns={"text": "入力", "label": "出力"})).train == ROWS
+    # A source of tickets is no text of them.
+    lone = FRAME.rename(columns={"text": "source"})
+    fault("rows.no_text", lambda: read_splits(lone))
+    written = read_splits(lone, Reading(task="generate")).train
+    assert written is not None and written.texts == ROWS.texts
+
+
 def test_columns_may_be_named():
     frame = pd.DataFrame({"text": "no", "note": ROWS.texts, "code": ROWS.labels, "label": "no"})
     assert read_splits(frame, Reading.of(text="note", label="code")).train == ROWS

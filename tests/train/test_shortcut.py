@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from tests.support.bases import tiny_base_folder
 from tests.support.runs import TASK, easy_rows, easy_splits, quick_config
+from tsugiki.auditing.explain import explain
+from tsugiki.auditing.receipts import receipt
 from tsugiki.base.suffix import run_states
 from tsugiki.manifest import HeadFacts, Placement
 from tsugiki.tasks.adapter import Adapter
@@ -49,7 +51,7 @@ def test_what_is_enough_is_kept_and_no_more_rows_could_be_spared(seed, given_up)
     assert found.score >= enough - 1e-6 and 0 <= found.runs < 1
     shortcut = found.head.shortcut
     confidence = TASK.answers(words.logits / shortcut.temperature).probability
-    assert float((confidence < shortcut.threshold).float().mean()) == pytest.approx(found.runs)
+    assert float((confidence < shortcut.threshold).double().mean()) == pytest.approx(found.runs)
     for threshold in confidence[confidence < shortcut.threshold].unique():
         logits = torch.where((confidence >= threshold)[:, None], words.logits, strong.logits)
         assert TASK.measure(logits, held.targets)[0] < enough
@@ -159,3 +161,15 @@ def test_words_that_are_sure_of_everything_run_no_layer(done, monkeypatch):
 def test_the_card_says_that_the_time_of_an_answer_depends_on_it(done):
     _, folder, _ = done
     assert "depends on the input" in (folder / "README.md").read_text(encoding="utf-8")
+
+
+def test_an_answer_of_words_is_told_as_one(done):
+    _, folder, base = done
+    adapter = Adapter.load(folder, str(base), precision="fp32")
+    sure = found(adapter._answering.sure(found(adapter._answering.words(TEXTS))))
+    for at, is_sure in ((int(sure.nonzero()[0]), True), (int((~sure).nonzero()[0]), False)):
+        told, made = explain(adapter, TEXTS[at]), receipt(adapter, TEXTS[at])
+        assert (told.words_share == 1) == is_sure
+        assert (made.base is None) == is_sure
+        assert told.label == made.label == adapter.predict(TEXTS[at])[0].label
+    adapter.close()

@@ -17,6 +17,8 @@ SOURCES = ["oil a b", "belt", "motor c d e"]
 def test_a_merged_writer_answers_with_the_generation_code_of_others(folder, tmp_path):
     writer = Writer.load(folder, precision="fp32")
     export(load_package(folder), EXPORTS.parse({"kind": "merged"}), tmp_path / "merged")
+    told = (tmp_path / "merged" / "README.md").read_text(encoding="utf-8")
+    assert f"number {writer.wording.end} " in told and "line break" in told
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "merged")
     assert model.generation_config.eos_token_id == writer.wording.end
     for source in SOURCES:

@@ -117,6 +117,8 @@ def _classes(package: Package, base: Base, text: str) -> tuple[Nearest, ...]:
     """The classes that an input is most like, by what the package keeps of its rows."""
     tensors = part(package.tensors, "statistics")
     described = sorted(int(name.partition(".")[2]) for name in tensors if name.startswith("densities."))
+    # Layers above the exit are not loaded.
+    described = [state for state in described if state <= base.anatomy.num_layers]
     if not described or not bool((tensors["class_counts"] > 0).any()):
         return ()
     facts = package.manifest.base

@@ -62,5 +62,5 @@ def behind_words(candidate: Candidate, words: Candidate, held: Labelled, enough:
         tensors=tensors,
         logits=logits,
         start=None,
-        runs=1.0 - float(sure.float().mean()),
+        runs=1.0 - float(sure.double().mean()),
     )

@@ -155,7 +155,9 @@ class Writer:
             with self._turn, self._adapted.using(_NAME), torch.inference_mode():
                 written = self._generate(ids, mask, chosen)[:, ids.shape[1] :].tolist()
             for row, tokens in zip(rows, written, strict=True):
-                found[row] = self._answer(tokens, prompts[row][1], chosen)
+                # What ends early without its end came to a stop.
+                over = len(tokens) < self._most(ids.shape[1], chosen)
+                found[row] = self._answer(tokens, prompts[row][1], over, chosen)
         return [answer for answer in found if answer is not None]
 
     @torch.inference_mode()
@@ -233,8 +235,7 @@ class Writer:
             more |= {"do_sample": True, "temperature": chosen.temperature, "top_p": chosen.top_p, "top_k": 0}
         if chosen.stop:
             more |= {"stop_strings": list(chosen.stop), "tokenizer": self.base.tokenizer}
-        room = self.base.max_length - ids.shape[1]
-        more |= {"max_new_tokens": max(1, min(chosen.max_new or self.wording.max_new, room))}
+        more |= {"max_new_tokens": self._most(ids.shape[1], chosen)}
         usual = model.generation_config
         # Penalties and beams that a base brings along are for its own conversations.
         model.generation_config = GenerationConfig(eos_token_id=self.wording.end, pad_token_id=self.wording.end)
@@ -248,13 +249,16 @@ class Writer:
             model.generation_config = usual
         return found
 
-    def _answer(self, tokens: list[int], cut: bool, chosen: Sampling) -> Answer:
+    def _most(self, prompt: int, chosen: Sampling) -> int:
+        """Tokens of an answer at most, behind a prompt of so many."""
+        return max(1, min(chosen.max_new or self.wording.max_new, self.base.max_length - prompt))
+
+    def _answer(self, tokens: list[int], cut: bool, over: bool, chosen: Sampling) -> Answer:
         finished = self.wording.end in tokens
         own = tokens[: tokens.index(self.wording.end)] if finished else tokens
         whole = self.wording.decoded(own)
         text = "".join(_until([whole], chosen.stop))
-        stopped = text != whole
-        return Answer(text.strip(), len(own) + finished, finished or stopped, cut)
+        return Answer(text.strip(), len(own) + finished, finished or over or text != whole, cut)
 
     def _batches(self, lengths: Sequence[int], chosen: Sampling) -> Iterator[list[int]]:
         """Rows of like lengths together, as many as fit a batch of the base."""
