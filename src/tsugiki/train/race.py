@@ -7,10 +7,12 @@ from pathlib import Path
 
 from tsugiki.data.rows import Rows
 from tsugiki.data.texts import clip
+from tsugiki.i18n import notify
 from tsugiki.manifest import Control
 from tsugiki.placement.plan import Plan, head_states
 from tsugiki.train.candidate import Candidate
 from tsugiki.train.choice import best_of
+from tsugiki.train.crossed import MOST_HELD, crossed_head
 from tsugiki.train.grouping import Setup
 from tsugiki.train.head import LinearHead
 from tsugiki.train.heads import head_candidate, joined, words_candidate
@@ -21,6 +23,7 @@ from tsugiki.train.track import Track
 
 # A head that fits its own rows so much better than others has little to hand on: a fresh one is tried as well.
 _UNCLEAR = 0.15
+_USUAL = "race"
 
 
 @dataclass
@@ -48,6 +51,11 @@ class Race:
         if not len(self.held):
             yield head_candidate(self.packer.train, self.packer.held, head_states(self._exit))
             return
+        if self._is_luck:
+            notify("train.few_held", rows=len(self.held), most=MOST_HELD)
+            seed = self.packer.config.train.seed
+            yield crossed_head(self.packer.train, self.packer.held, head_states(self._exit), seed)
+            return
         if self._words:
             yield from self._tried(self._words)
         if self._enough is not None:
@@ -69,6 +77,13 @@ class Race:
                 yield from self._tried(candidate, self._with_words(candidate))
         if self._enough is not None and self._words is not None:
             yield from self._shortcuts(self._words, self._enough)
+
+    @property
+    def _is_luck(self) -> bool:
+        """Whether too few rows are held out to tell candidates apart, and nobody asked for a certain one."""
+        config, packer = self.packer.config, self.packer
+        asked = packer.parent is not None or any(plan.grouped for plan in self.plans) or self._enough is not None
+        return len(self.held) <= MOST_HELD and config.placement.strategy == _USUAL and not asked
 
     # --- what needs no steps
 

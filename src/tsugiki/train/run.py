@@ -14,6 +14,7 @@ from tsugiki.tasks.adapter import Adapter
 from tsugiki.train.candidate import Candidate
 from tsugiki.train.choice import best_of
 from tsugiki.train.config import Config
+from tsugiki.train.crossed import ALL_ROWS
 from tsugiki.train.domains import domains_in, places_of
 from tsugiki.train.folder import run_folder
 from tsugiki.train.loop import Labelled
@@ -184,6 +185,8 @@ def _is_joined(candidate: Candidate) -> bool:
 def _verdict(winner: Candidate, candidates: list[Candidate]) -> str:
     if math.isnan(winner.score):
         return text("train.no_validation")
+    if winner.variant == ALL_ROWS:
+        return text("train.of_all_rows", score=100 * winner.score)
     if winner.score >= _ENOUGH and winner is candidates[-1]:
         return text("train.enough", variant=winner.variant, score=100 * winner.score)
     key = _verdict_on(winner)
