@@ -95,7 +95,8 @@ def _tuned(kind: str, rate: float, splits: Splits, wording: Wording) -> tuple[An
         model = get_peft_model(model, LoraConfig(r=8, lora_alpha=16, target_modules="all-linear"))
     else:
         for parameter in model.parameters():
-            parameter.data = parameter.data.clone().requires_grad_()
+            parameter.data = parameter.data.clone()
+        model.requires_grad_(True)
     moving = [p for p in model.parameters() if p.requires_grad]
     optimiser = torch.optim.AdamW(moving, lr=rate, weight_decay=0.01)
     learnt, held = (_tokens(rows, wording) for rows in (splits.train, splits.validation))
