@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from tests.support.bases import tiny_base_folder
-from tests.support.runs import TASK, easy_rows, labelled, quick_config, tiny_base
+from tests.support.runs import TASK, easy_rows, labelled, tiny_base
 from tsugiki.data.rows import Splits
 from tsugiki.placement.plan import head_states
-from tsugiki.train.crossed import ALL_ROWS, MOST_HELD, crossed_head
+from tsugiki.train.config import read_config
+from tsugiki.train.crossed import ALL_ROWS, MOST_ROWS, crossed_head
 from tsugiki.train.heads import features_of
 from tsugiki.train.loop import Labelled
 from tsugiki.train.run import train_adapter
@@ -51,13 +52,20 @@ def base(tmp_path_factory):
     return tiny_base_folder(tmp_path_factory.mktemp("base"))
 
 
-def splits(held):
-    rows = easy_rows(33 + held)
-    return Splits(rows.take(range(33)), rows.take(range(33, 33 + held)))
+def config_of(base, **settings):
+    """Where modules stand is left to us, unlike in most tests."""
+    own = {key.replace("__", "."): value for key, value in settings.items()}
+    usual = {"base": str(base), "precision": "fp32", "data.illegible": "warn", "train.epochs": 1}
+    return read_config(None, usual | own)
 
 
-def test_with_few_rows_held_out_nothing_is_raced(base):
-    trained = train_adapter(splits(MOST_HELD), quick_config(base))
+def splits(number):
+    rows = easy_rows(number)
+    return Splits(rows.take(range(48)), rows.take(range(48, number)))
+
+
+def test_with_few_rows_nothing_is_raced(base):
+    trained = train_adapter(splits(MOST_ROWS), config_of(base))
     assert [c.variant for c in trained.candidates] == [ALL_ROWS] and "too few rows" in trained.verdict
     assert trained.adapter.manifest.head.states == head_states(4)
     assert len(trained.adapter.predict(["oil leak", "belt stuck"])) == 2
@@ -65,10 +73,10 @@ def test_with_few_rows_held_out_nothing_is_raced(base):
 
 
 @pytest.mark.parametrize(
-    ("held", "settings"),
-    [(MOST_HELD + 1, {}), (MOST_HELD, {"placement__strategy": "uniform"}), (MOST_HELD, {"budget__min_score": 0.1})],
+    ("number", "settings"),
+    [(MOST_ROWS + 1, {}), (MOST_ROWS, {"placement__boundary": 2}), (MOST_ROWS, {"budget__min_score": 0.1})],
 )
-def test_with_more_or_where_something_is_asked_for_there_is_a_race(base, held, settings):
-    trained = train_adapter(splits(held), quick_config(base, **settings))
+def test_with_more_or_where_something_is_asked_for_there_is_a_race(base, number, settings):
+    trained = train_adapter(splits(number), config_of(base, **settings))
     assert ALL_ROWS not in {c.variant for c in trained.candidates}
     trained.adapter.close()

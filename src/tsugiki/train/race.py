@@ -12,7 +12,8 @@ from tsugiki.manifest import Control
 from tsugiki.placement.plan import Plan, head_states
 from tsugiki.train.candidate import Candidate
 from tsugiki.train.choice import best_of
-from tsugiki.train.crossed import MOST_HELD, crossed_head
+from tsugiki.train.config import PlacementSettings
+from tsugiki.train.crossed import MOST_ROWS, crossed_head
 from tsugiki.train.grouping import Setup
 from tsugiki.train.head import LinearHead
 from tsugiki.train.heads import head_candidate, joined, words_candidate
@@ -23,7 +24,6 @@ from tsugiki.train.track import Track
 
 # A head that fits its own rows so much better than others has little to hand on: a fresh one is tried as well.
 _UNCLEAR = 0.15
-_USUAL = "race"
 
 
 @dataclass
@@ -52,7 +52,7 @@ class Race:
             yield head_candidate(self.packer.train, self.packer.held, head_states(self._exit))
             return
         if self._is_luck:
-            notify("train.few_held", rows=len(self.held), most=MOST_HELD)
+            notify("train.few_held", rows=self._num_rows, most=MOST_ROWS)
             seed = self.packer.config.train.seed
             yield crossed_head(self.packer.train, self.packer.held, head_states(self._exit), seed)
             return
@@ -80,10 +80,14 @@ class Race:
 
     @property
     def _is_luck(self) -> bool:
-        """Whether too few rows are held out to tell candidates apart, and nobody asked for a certain one."""
+        """Whether there are too few rows to tell candidates apart, and nobody said what is to be tried."""
         config, packer = self.packer.config, self.packer
         asked = packer.parent is not None or any(plan.grouped for plan in self.plans) or self._enough is not None
-        return len(self.held) <= MOST_HELD and config.placement.strategy == _USUAL and not asked
+        return self._num_rows <= MOST_ROWS and config.placement == PlacementSettings() and not asked
+
+    @property
+    def _num_rows(self) -> int:
+        return len(self.packer.rows) + len(self.held)
 
     # --- what needs no steps
 
