@@ -41,11 +41,13 @@ if TYPE_CHECKING:
     from tsugiki.estimator import TsugikiClassifier
     from tsugiki.evaluate.run import Evaluation
     from tsugiki.tasks.adapter import Adapter
+    from tsugiki.writing.sampling import Sampling
 
     __version__: str
 
 __all__ = [
     "Adapter",
+    "Sampling",
     "TsugikiClassifier",
     "TsugikiError",
     "__version__",
@@ -84,6 +86,7 @@ if (_hub := sys.modules.get("huggingface_hub.constants")) and os.environ["HF_HUB
 
 _HOMES = {
     "Adapter": "tsugiki.tasks.adapter",
+    "Sampling": "tsugiki.writing.sampling",
     "TsugikiClassifier": "tsugiki.estimator",
     "TsugikiError": "tsugiki.errors",
     "ablate": "tsugiki.api",

@@ -39,9 +39,10 @@ if TYPE_CHECKING:
     from tsugiki.tasks.adapter import Adapter
     from tsugiki.train.planned import Planned
     from tsugiki.train.run import Trained
-    from tsugiki.train.write import TrainedWriter
+    from tsugiki.train.writing_run import TrainedWriter
     from tsugiki.writing.evaluation import WritingEvaluation
-    from tsugiki.writing.writer import Sampling, Writer
+    from tsugiki.writing.sampling import Sampling
+from tsugiki.writing.writer import Writer
 
 
 def train(

@@ -16,8 +16,9 @@ from tsugiki.data.rows import Rows, Splits
 from tsugiki.errors import BaseModelError, ConfigError, PackageError
 from tsugiki.train.write import train_writer
 from tsugiki.writing.evaluation import evaluate_writer
+from tsugiki.writing.sampling import Sampling
 from tsugiki.writing.wording import asked, plain_tokens
-from tsugiki.writing.writer import Sampling, Writer
+from tsugiki.writing.writer import Writer
 from tsugiki.writing.writing import WRITINGS
 
 LONG = "motor c d e f g h a b c"

@@ -15,7 +15,8 @@ from tsugiki.data.rows import Rows, Splits
 from tsugiki.errors import BaseModelError, ConfigError, PackageError, RowsError
 from tsugiki.train.write import train_writer
 from tsugiki.writing.evaluation import evaluate_writer
-from tsugiki.writing.writer import Sampling, Writer
+from tsugiki.writing.sampling import Sampling
+from tsugiki.writing.writer import Writer
 
 SOURCES = ["oil a b", "belt", "motor c d e f g h a b c", "hot"]
 

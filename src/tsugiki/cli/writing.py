@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
     from tsugiki.data.rows import Rows
     from tsugiki.data.table import Table
-    from tsugiki.train.write import TrainedWriter
+    from tsugiki.train.writing_run import TrainedWriter
     from tsugiki.writing.evaluation import WritingEvaluation
-    from tsugiki.writing.writer import Sampling, Writer
+    from tsugiki.writing.sampling import Sampling
+from tsugiki.writing.writer import Writer
 
 _CHUNK = 64
 

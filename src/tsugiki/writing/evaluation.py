@@ -9,7 +9,8 @@ from tsugiki.data.rows import Rows
 from tsugiki.errors import RowsError
 from tsugiki.i18n import text
 from tsugiki.progress import progress
-from tsugiki.writing.writer import Sampling, Writer
+from tsugiki.writing.sampling import Sampling
+from tsugiki.writing.writer import Writer
 
 _CHUNK = 64
 

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Event, Lock, Thread
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from pydantic import ConfigDict, Field, NonNegativeInt, PositiveInt
+from pydantic import NonNegativeInt, PositiveInt
 
 from tsugiki.adapt.adapted import AdaptedModel
 from tsugiki.adapt.package import Package, load_package, save_package
@@ -25,6 +25,7 @@ from tsugiki.manifest import Manifest
 from tsugiki.report.card import card
 from tsugiki.spec import Spec, parse
 from tsugiki.writing.losses import answer_losses
+from tsugiki.writing.sampling import Sampling, until
 from tsugiki.writing.wording import Wording
 from tsugiki.writing.writing import WRITINGS, Writing, writes
 
@@ -52,26 +53,6 @@ class Answer:
     def to_dict(self) -> dict[str, str | int | bool]:
         """As plain data."""
         return asdict(self)
-
-
-class Sampling(Spec):
-    """How the next token is chosen.
-
-    Args:
-        max_new: tokens of an answer at most; None takes what the adapter learnt. The context of the base ends it too.
-        temperature: 0 takes the likeliest token.
-        top_p: least share of the probability from which is drawn (0..1).
-        stop: texts at which an answer ends.
-        seed: of what is drawn in each batch; other neighbours in a batch draw otherwise.
-    """
-
-    model_config = ConfigDict(allow_inf_nan=False)
-
-    max_new: PositiveInt | None = None
-    temperature: float = Field(default=0.0, ge=0)
-    top_p: float = Field(default=1.0, gt=0, le=1)
-    stop: tuple[Annotated[str, Field(min_length=1)], ...] = ()
-    seed: NonNegativeInt = 0
 
 
 class Asked(Spec):
@@ -210,7 +191,7 @@ class Writer:
         thread = Thread(target=run, daemon=True)
         thread.start()
         try:
-            yield from _until(pieces, chosen.stop)
+            yield from until(pieces, chosen.stop)
         finally:
             halted.set()
             thread.join()
@@ -257,7 +238,7 @@ class Writer:
         finished = self.wording.end in tokens
         own = tokens[: tokens.index(self.wording.end)] if finished else tokens
         whole = self.wording.decoded(own)
-        text = "".join(_until([whole], chosen.stop))
+        text = "".join(until([whole], chosen.stop))
         return Answer(text.strip(), len(own) + finished, finished or over or text != whole, cut)
 
     def _batches(self, lengths: Sequence[int], chosen: Sampling) -> Iterator[list[int]]:
@@ -301,19 +282,3 @@ def _read(package: Package, base: Base) -> tuple[Writing, Asked]:
         limits = f"end < {size}, max_prompt + max_new <= {base.max_length}"
         raise PackageError("package.kind", where="task", reason=limits)
     return writing, asked
-
-
-def _until(pieces: Iterable[str], stops: Sequence[str]) -> Iterator[str]:
-    """Pieces of a text up to the first of some stops, which may lie across them."""
-    held, spare = "", max(map(len, stops), default=1) - 1
-    for piece in pieces:
-        held += piece
-        if found := [held.index(stop) for stop in stops if stop in held]:
-            yield held[: min(found)]
-            return
-        if len(held) > spare:
-            ready = len(held) - spare
-            yield held[:ready]
-            held = held[ready:]
-    if held:
-        yield held

@@ -74,7 +74,7 @@ def run(
         format_of(out, Path(str(file)))
     drawn = {"--max-new": max_new, "--temperature": temperature, "--top-p": top_p < 1, "--stop": stop}
     if is_writer(folder):
-        from tsugiki.writing.writer import Sampling
+        from tsugiki.writing.sampling import Sampling
 
         for_labels = {"--pair": pair, "--domains": domains, "--receipts": receipts}
         writing.refuse("writing.not_for_writers", folder, for_labels | {"--target-precision": target_precision})
