@@ -1,7 +1,8 @@
 """Few rows: ours as it comes, beside a probe, LoRA and TF-IDF; and how much better each does on rows it learnt from.
 
 `python -m benchmarks.few --data FOLDER --out FILE`. 32, 64 and 128 rows of a set, three draws each, of which every
-method trains on the same and validates on the same; at most 1,000 test rows. Sets with fewer than two rows for each
+method has the same to learn from and the same to choose by (ours, with as few as 64, learns from both); at most 1,000
+test rows. Sets with fewer than two rows for each
 class are left out at that size. The baselines take ten passes in batches of eight, since five in batches of 32 are five
 steps, and LoRA's rate is chosen on the first draw of each set and size. The means are over sets; their interval is that
 of 2,000 resamples of whole sets and draws. Runs are kept by the digest of their job.
