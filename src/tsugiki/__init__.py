@@ -22,25 +22,21 @@ if TYPE_CHECKING:
         attach,
         audit,
         compare,
-        compose,
         evaluate,
-        evaluate_set,
-        evaluate_writer,
         explain,
         graft,
         load,
-        load_set,
-        load_writer,
         plan,
         receipt,
         train,
-        train_writer,
     )
     from tsugiki.data.rows import read_splits
     from tsugiki.errors import TsugikiError
     from tsugiki.estimator import TsugikiClassifier
     from tsugiki.evaluate.run import Evaluation
+    from tsugiki.sets import compose, evaluate_set, load_set
     from tsugiki.tasks.adapter import Adapter
+    from tsugiki.writers import evaluate_writer, load_writer, train_writer
     from tsugiki.writing.sampling import Sampling
 
     __version__: str
@@ -93,17 +89,17 @@ _HOMES = {
     "advise": "tsugiki.api",
     "attach": "tsugiki.api",
     "compare": "tsugiki.api",
-    "compose": "tsugiki.api",
+    "compose": "tsugiki.sets",
     "audit": "tsugiki.api",
-    "evaluate_set": "tsugiki.api",
-    "evaluate_writer": "tsugiki.api",
+    "evaluate_set": "tsugiki.sets",
+    "evaluate_writer": "tsugiki.writers",
     "explain": "tsugiki.api",
     "receipt": "tsugiki.api",
     "graft": "tsugiki.api",
     "load": "tsugiki.api",
-    "load_set": "tsugiki.api",
-    "load_writer": "tsugiki.api",
-    "train_writer": "tsugiki.api",
+    "load_set": "tsugiki.sets",
+    "load_writer": "tsugiki.writers",
+    "train_writer": "tsugiki.writers",
     "plan": "tsugiki.api",
     "read_splits": "tsugiki.data.rows",
 }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from tsugiki.adapt.adapted import AdaptedModel
-from tsugiki.adapt.package import FILES, MANIFEST, Package, load_package
+from tsugiki.adapt.package import FILES, Package, load_package
 from tsugiki.adapt.package_checks import check_base, require_ungrouped
 from tsugiki.base.anatomy import find_anatomy
 from tsugiki.base.digest import layer_digests
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from tsugiki.advise.advice import Advice
     from tsugiki.audited import Audit
     from tsugiki.composed.adapters import Composed
-    from tsugiki.composed.evaluation import SetEvaluation
     from tsugiki.evaluate.comparison import Comparison
     from tsugiki.evaluate.run import Evaluation
     from tsugiki.explanation import Explanation
@@ -39,10 +38,6 @@ if TYPE_CHECKING:
     from tsugiki.tasks.adapter import Adapter
     from tsugiki.train.planned import Planned
     from tsugiki.train.run import Trained
-    from tsugiki.train.writing_run import TrainedWriter
-    from tsugiki.writing.evaluation import WritingEvaluation
-    from tsugiki.writing.sampling import Sampling
-from tsugiki.writing.writer import Writer
 
 
 def train(
@@ -125,73 +120,6 @@ def train_and_report(
     if writes(chosen.data.task):
         raise ConfigError("writing.other_function", task=chosen.data.task)
     trained = train_adapter(read_splits(rows, chosen.data), chosen, package)
-    if out is not None:
-        trained.adapter.save(Path(out))
-    return trained
-
-
-def train_writer(
-    rows: Any,
-    *,
-    base: str | Path | None = None,
-    out: str | Path | None = None,
-    parent: str | Path | None = None,
-    task: str | None = None,
-    text: str | Sequence[str] | None = None,
-    label: str | None = None,
-    sheet: str | None = None,
-    encoding: str | None = None,
-    config: str | Path | None = None,
-    settings: Mapping[str, Any] | None = None,
-) -> "Writer":
-    """Train an adapter that writes, on rows with a text and what is to be written for it.
-
-        writer = tsugiki.train_writer("replies.jsonl", base="Qwen/Qwen3-0.6B", out="replies")
-        writer.write("Where is my parcel?")[0].text
-
-    Args:
-        rows: as for `train`.
-        base: folder or hub name of a decoder with its vocabulary head.
-        out: folder to save the adapter to; None saves nothing.
-        parent: folder of a writer to go on from.
-        task: `generate`, `summarise` or `extract`; None: that of the parent, or `generate`.
-        text: column of the inputs; None finds it by name, such as `source` or `prompt`.
-        label: column of the targets; None finds it by name, such as `target` or `completion`.
-        sheet: of a workbook; None takes the only one that is not empty.
-        encoding: of text files; None recognises it.
-        config: TOML file of settings.
-        settings: single settings over it, such as `{"writing.prompt": "{source} =>"}`.
-
-    Raises:
-        RowsError: the rows cannot be read or learnt from, or a target is empty.
-        MissingError: rows or base are not there.
-        BaseModelError: the base cannot write.
-        ConfigError: a setting is wrong, or no token could end an answer.
-        PackageError: something else is at `out`.
-    """
-    named: Any = {"text": text, "label": label, "sheet": sheet, "encoding": encoding}
-    more: Any = {"base": base, "out": out, "parent": parent, "config": config, "settings": settings}
-    kind = task or (None if parent is not None else "generate")
-    return train_writer_and_report(rows, task=kind, **named, **more).adapter
-
-
-def train_writer_and_report(
-    rows: Any,
-    *,
-    out: str | Path | None = None,
-    parent: str | Path | None = None,
-    **named: Any,
-) -> "TrainedWriter":
-    """Train as `train_writer` does, and return the writer with what was tried, what it cost and the verdict."""
-    if out is not None:
-        require_free(Path(out), FILES)
-    package = None if parent is None else load_package(Path(parent))
-    chosen = configure(parent=package, **named)
-    if out is not None and chosen.name is None:
-        chosen = chosen.model_copy(update={"name": Path(out).resolve().name})
-    from tsugiki.train.write import train_writer as trained_on
-
-    trained = trained_on(read_splits(rows, chosen.data), chosen, package)
     if out is not None:
         trained.adapter.save(Path(out))
     return trained
@@ -294,99 +222,12 @@ def load(folder: str | Path, base: str | Base | None = None) -> "Adapter":
     return Adapter.load(Path(folder), base)
 
 
-def load_set(folder: str | Path, base: str | Base | None = None) -> "Composed":
-    """Load a set of adapters that was composed, with the base that they name or the one given.
-
-    Raises:
-        MissingError: the set or its base is not there.
-        PackageError: the set is damaged or belongs to another base.
-    """
-    from tsugiki.composed.adapters import Composed
-
-    return Composed.load(Path(folder), base)
-
-
-def load_writer(folder: str | Path, base: str | Base | None = None) -> "Writer":
-    """Load an adapter that writes, with the base that it names or the one given.
-
-    Raises:
-        MissingError: the package or its base is not there.
-        PackageError: the package is damaged, belongs to another base, or does not write.
-    """
-    from tsugiki.writing.writer import Writer
-
-    return Writer.load(Path(folder), base)
-
-
-def is_writer(folder: str | Path) -> bool:
-    """Whether a folder holds an adapter that writes, as far as its manifest says; whatever is wrong shows later."""
-    from tsugiki.writing.writing import writes
-
-    try:
-        return writes(json.loads((Path(folder) / MANIFEST).read_bytes())["task"]["kind"])
-    except (OSError, ValueError, RecursionError, KeyError, TypeError):
-        return False
-
-
 def load_either(folder: str | Path, base: str | Base | None = None) -> "Adapter | Composed":
     """Whichever of the two a folder holds."""
     from tsugiki.composed.folder import is_set
+    from tsugiki.sets import load_set
 
     return load_set(folder, base) if is_set(folder) else load(folder, base)
-
-
-def compose(
-    *folders: str | Path,
-    out: str | Path,
-    add: Sequence[str | Path] = (),
-    rows: Any = None,
-    text: str | Sequence[str] | None = None,
-    pair: str | None = None,
-    domains: str | None = None,
-    sheet: str | None = None,
-    encoding: str | None = None,
-    max_lost: float | None = None,
-    router: Mapping[str, Any] | None = None,
-    base: str | Base | None = None,
-) -> "Composed":
-    """Put adapters together that were trained apart: each input is answered by the one that knows it, or by none.
-
-        desk = tsugiki.compose("billing", "returns", out="desk")
-        desk.predict(["Where is my parcel?"])
-
-    Args:
-        folders: of the adapters; none where some are added to the set at `out`.
-        out: folder of the set.
-        add: folders of adapters that join the set at `out`; the others stay as they are to the byte.
-        rows: as for `train`, from which the router learns; none are needed.
-        text: column of their texts; None finds it by name.
-        pair: column of their second texts; None likewise.
-        domains: column of the names of their adapters, empty where a row is for none.
-        sheet: of a workbook; None takes the only one that is not empty.
-        encoding: of text files; None recognises it.
-        max_lost: share of its own inputs that an adapter may lose (0..1); None: 5 %, or that of the set.
-        router: `{kind, ...}`; None takes the one adapter that knows an input best, or the router of the set.
-        base: folder or hub name, or a base that is loaded; None takes the one that the adapters name.
-
-    Raises:
-        MissingError: a package or the base is not there.
-        PackageError: adapters of different bases or of one name, or a package that is damaged or cannot recognise.
-        ConfigError: nothing is to be composed, or a setting of a set that is there is to be another; or one of `rows`
-            and `domains` is given without the other.
-        RowsError: the rows cannot be read, or name no adapter of the set.
-    """
-    from tsugiki.composed.joining import join
-
-    if (rows is None) != (domains is None):
-        raise ConfigError("compose.domains_without_rows" if rows is None else "compose.rows_without_domains")
-    recorded = None
-    if rows is not None:
-        named = {"text": text, "pair": pair, "domains": domains, "sheet": sheet, "encoding": encoding}
-        reading = Reading.model_validate({name: value for name, value in named.items() if value is not None})
-        recorded = unlabelled(read_table(rows, None, reading), reading)
-    given: Any = ([Path(folder) for folder in each] for each in (folders, add))
-    chosen: Any = {"max_lost": max_lost, "router": router, "base": base, "recorded": recorded}
-    return join(*given, out=Path(out), **chosen).composed
 
 
 def explain(adapter: "Adapter | Composed", text: str) -> "Explanation":
@@ -449,80 +290,6 @@ def evaluate(
             warn("data.alike_labels", count=len(other), labels=shown(other))
     asked = adapter if labelled.domains is None else run.OfDomains(adapter, labelled.domains)
     return run.evaluate(asked, labelled, adapter.manifest.review, target_precision)
-
-
-def evaluate_set(
-    composed: "Composed",
-    rows: Any,
-    *,
-    split: str = "test",
-    text: str | Sequence[str] | None = None,
-    pair: str | None = None,
-    label: str | None = None,
-    domains: str | None = None,
-    sheet: str | None = None,
-    encoding: str | None = None,
-) -> "SetEvaluation":
-    """Answer labelled rows by a set, and say how good the answers are and what finding the adapter costs.
-
-    Args:
-        composed: the set.
-        rows: as for `train`.
-        split: to answer, where the rows have several.
-        text: column of the texts; None finds it by name.
-        pair: column of the second texts; None likewise.
-        label: column of the labels; None likewise.
-        domains: column of the names of the adapters that rows are for, empty where they are for none; None where that
-            is not known.
-        sheet: of a workbook; None takes the only one that is not empty.
-        encoding: of text files; None recognises it.
-
-    Raises:
-        RowsError: the rows cannot be read, or have no labels.
-        MissingError: the rows or their split are not there.
-    """
-    from tsugiki.composed.evaluation import evaluate_set as answered
-
-    named = {"text": text, "pair": pair, "label": label, "domains": domains, "sheet": sheet, "encoding": encoding}
-    reading = Reading.model_validate({name: value for name, value in named.items() if value is not None})
-    return answered(composed, unlabelled(read_table(rows, split, reading), reading, blanks=True))
-
-
-def evaluate_writer(
-    writer: "Writer",
-    rows: Any,
-    *,
-    split: str = "test",
-    text: str | Sequence[str] | None = None,
-    label: str | None = None,
-    sheet: str | None = None,
-    encoding: str | None = None,
-    sampling: "Sampling | None" = None,
-) -> "WritingEvaluation":
-    """Answer rows with a target by a writer, and say how good the answers are.
-
-    Args:
-        writer: that answers.
-        rows: as for `train_writer`; where they have a column `references` with lists of good answers, the nearest of
-            these counts.
-        split: to answer, where the rows have several.
-        text: column of the inputs; None takes the one of training where it is there, else finds it by name.
-        label: column of the targets; None likewise.
-        sheet: of a workbook; None takes the only one that is not empty.
-        encoding: of text files; None recognises it.
-        sampling: how the next token is chosen; None takes the likeliest.
-
-    Raises:
-        RowsError: the rows cannot be read, or have no targets.
-        MissingError: the rows or their split are not there.
-    """
-    from tsugiki.data.columns import references_of
-    from tsugiki.writing.evaluation import evaluate_writer as answered
-
-    table = read_table(rows, split, Reading(sheet=sheet, encoding=encoding))
-    named: Any = {"text": text, "label": label}
-    found = unlabelled(table, writer.reading.fitting(table.columns).over(**named))
-    return answered(writer, found, references_of(table), sampling)
 
 
 def ablate(

@@ -21,8 +21,8 @@ from types import SimpleNamespace
 from tests.cli import stand_ins
 
 stand_ins.Adapter.predict = lambda self, texts, precision=None: [stand_ins.Prediction("✅漏れ", 0.5) for _ in texts]
-made = {"load_either": lambda *_: stand_ins.Adapter(), "is_writer": lambda *_: False, "load_writer": None}
-sys.modules["tsugiki.api"] = SimpleNamespace(**made)
+sys.modules["tsugiki.api"] = SimpleNamespace(load_either=lambda *_: stand_ins.Adapter())
+sys.modules["tsugiki.writers"] = SimpleNamespace(is_writer=lambda *_: False, load_writer=None)
 from tsugiki.cli.main import main
 
 main()

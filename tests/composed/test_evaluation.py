@@ -4,7 +4,7 @@ import pytest
 
 from tests.support.members import letter_rows
 from tests.support.runs import easy_rows
-from tsugiki import api
+from tsugiki import sets
 from tsugiki.composed.evaluation import evaluate_set
 from tsugiki.data.rows import Rows
 from tsugiki.errors import RowsError
@@ -14,7 +14,7 @@ FOREIGN = "g g g h h h g h g h g g h i i i i l l l"
 
 @pytest.fixture(scope="module")
 def desk(folders, tmp_path_factory):
-    found = api.compose(folders / "suffix", folders / "letters", out=tmp_path_factory.mktemp("desk"))
+    found = sets.compose(folders / "suffix", folders / "letters", out=tmp_path_factory.mktemp("desk"))
     yield found
     found.close()
 
@@ -54,11 +54,11 @@ def test_rows_for_nobody_need_no_label(desk, rows):
         {"text": text, "label": "" if whose == "" else label, "whose": whose}
         for text, label, whose in zip(rows.texts, rows.labels, rows.domains, strict=True)
     ]
-    found = api.evaluate_set(desk, table, domains="whose")
+    found = sets.evaluate_set(desk, table, domains="whose")
     assert (found.own, found.foreign, found.routed) == (60, 1, evaluate_set(desk, rows).routed)
     table[0]["label"] = ""
     with pytest.raises(RowsError) as error:
-        api.evaluate_set(desk, table, domains="whose")
+        sets.evaluate_set(desk, table, domains="whose")
     assert error.value.code == "evaluate.no_labels"
 
 

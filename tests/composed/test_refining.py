@@ -8,7 +8,7 @@ from torch.nn.functional import one_hot
 
 from tests.support.members import letter_rows
 from tests.support.runs import easy_rows
-from tsugiki import api
+from tsugiki import sets
 from tsugiki.adapt.correction import Correction
 from tsugiki.adapt.statistics import PROJECTED
 from tsugiki.composed.folder import ROUTER, load_set
@@ -73,15 +73,15 @@ def test_an_adapter_with_few_rows_counts_as_much_as_one_with_many():
 def test_rows_of_one_adapter_alone_leave_those_of_the_others_where_they_go(folders, tmp_path, caplog):
     rows = [{"text": text, "whose": "suffix"} for text in easy_rows(60, seed=3).texts]
     pair = (folders / "suffix", folders / "letters")
-    found = api.compose(*pair, out=tmp_path / "desk", rows=rows, domains="whose")
+    found = sets.compose(*pair, out=tmp_path / "desk", rows=rows, domains="whose")
     assert "fewer than 5 different rows of letters" in caplog.text and found.set.correction is None
     letters = letter_rows(60, seed=3).texts
-    assert found.chosen(letters) == api.compose(*pair, out=tmp_path / "plain").chosen(letters)
+    assert found.chosen(letters) == sets.compose(*pair, out=tmp_path / "plain").chosen(letters)
 
 
 def test_a_text_that_comes_again_is_no_further_proof(folders, tmp_path):
     rows = [{"text": text, "whose": "suffix"} for text in easy_rows(20, seed=3).texts] * 3
-    found = api.compose(folders / "suffix", folders / "letters", out=tmp_path / "desk", rows=rows, domains="whose")
+    found = sets.compose(folders / "suffix", folders / "letters", out=tmp_path / "desk", rows=rows, domains="whose")
     assert [floor.num_rows for floor in found.recogniser.floors] == [80, 60]
 
 
@@ -96,11 +96,11 @@ def named(tmp_path):
 
 def test_floors_rest_on_the_rows_as_well_and_the_set_keeps_them(folders, named, tmp_path):
     pair = (folders / "suffix", folders / "letters")
-    plain = api.compose(*pair, out=tmp_path / "plain")
-    found = api.compose(*pair, out=tmp_path / "desk", rows=named, domains="whose")
+    plain = sets.compose(*pair, out=tmp_path / "plain")
+    found = sets.compose(*pair, out=tmp_path / "desk", rows=named, domains="whose")
     assert [floor.num_rows for floor in plain.recogniser.floors] == [60, 60]
     assert [floor.num_rows for floor in found.recogniser.floors] == [120, 120]
-    again = api.load_set(tmp_path / "desk")
+    again = sets.load_set(tmp_path / "desk")
     assert again.recogniser.floors == found.recogniser.floors
     assert again.set.packages[0].digest == plain.set.packages[0].digest
 
@@ -108,7 +108,7 @@ def test_floors_rest_on_the_rows_as_well_and_the_set_keeps_them(folders, named, 
 @pytest.fixture
 def taught(folders, tmp_path):
     """A set that was taught to prefer its second adapter."""
-    found = api.compose(folders / "suffix", folders / "low", out=tmp_path / "desk")
+    found = sets.compose(folders / "suffix", folders / "low", out=tmp_path / "desk")
     weight = torch.randn(2, PROJECTED, generator=torch.Generator().manual_seed(0))
     found.set.taught([None, None], Correction(weight, torch.tensor([0.0, 1e3]))).save(tmp_path / "desk")
     return tmp_path / "desk"
@@ -116,18 +116,18 @@ def taught(folders, tmp_path):
 
 def test_what_was_taught_is_kept_and_an_adapter_that_joins_stands_beside_it(folders, taught):
     text = easy_rows(1, seed=3).texts
-    assert api.load_set(taught).chosen(text) == ["low"]
+    assert sets.load_set(taught).chosen(text) == ["low"]
     before = (taught / ROUTER).read_bytes()
-    joined = api.compose(add=[folders / "letters"], out=taught)
+    joined = sets.compose(add=[folders / "letters"], out=taught)
     assert joined.chosen(text) == ["low"] and (taught / ROUTER).read_bytes() == before
     assert joined.recogniser.correction.weight.shape == (3, PROJECTED)
-    assert api.load_set(taught).chosen(text) == ["low"]
+    assert sets.load_set(taught).chosen(text) == ["low"]
 
 
 def test_what_was_taught_before_stays_where_nothing_better_is_learnt(folders, taught):
     rows = [{"text": text, "whose": "low"} for text in easy_rows(30, seed=3).texts]
-    before = api.load_set(taught).set.correction
-    again = api.compose(add=[folders / "letters"], out=taught, rows=rows, domains="whose")
+    before = sets.load_set(taught).set.correction
+    again = sets.compose(add=[folders / "letters"], out=taught, rows=rows, domains="whose")
     assert before is not None and again.set.correction is not None
     assert torch.equal(again.set.correction.weight, before.weight)
 
@@ -165,18 +165,18 @@ def test_what_is_no_correction_is_refused(tensors):
 
 
 def test_a_set_that_was_taught_before_is_taught_anew_when_an_adapter_joins(folders, named, tmp_path):
-    api.compose(folders / "suffix", out=tmp_path / "desk", rows=named, domains="whose")
-    joined = api.compose(add=[folders / "letters"], out=tmp_path / "desk", rows=named, domains="whose")
+    sets.compose(folders / "suffix", out=tmp_path / "desk", rows=named, domains="whose")
+    joined = sets.compose(add=[folders / "letters"], out=tmp_path / "desk", rows=named, domains="whose")
     assert [floor.num_rows for floor in joined.recogniser.floors] == [120, 120]
 
 
 def test_rows_that_name_nobody_of_the_set_are_refused(folders, named, tmp_path):
     with pytest.raises(RowsError) as error:
-        api.compose(folders / "head", out=tmp_path / "desk", rows=named, domains="whose")
+        sets.compose(folders / "head", out=tmp_path / "desk", rows=named, domains="whose")
     assert error.value.code == "compose.no_owner" and not (tmp_path / "desk").exists()
 
 
 @pytest.mark.parametrize("given", [{"rows": "named.jsonl"}, {"domains": "whose"}])
 def test_rows_and_the_column_of_their_adapters_go_together(folders, tmp_path, given):
     with pytest.raises(ConfigError, match="column"):
-        api.compose(folders / "head", out=tmp_path / "desk", **given)
+        sets.compose(folders / "head", out=tmp_path / "desk", **given)

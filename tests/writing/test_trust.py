@@ -9,7 +9,7 @@ import torch
 from tests.support.bases import tokenizer
 from tests.support.models import tiny
 from tests.support.writers import writer_config, written_rows, written_splits
-from tsugiki import api
+from tsugiki import writers
 from tsugiki.adapt.package import load_package
 from tsugiki.base.model import describe, load_base
 from tsugiki.data.rows import Rows, Splits
@@ -177,8 +177,8 @@ def test_targets_that_the_base_cannot_read_are_refused(decoder):
 def test_a_writer_goes_on_with_its_own_task(decoder, tmp_path):
     rows = list(zip(written_rows(24).texts, written_rows(24).labels, strict=True))
     settings = {"placement.boundary": 3, "train.epochs": 1, "precision": "fp32", "data.illegible": "warn"}
-    first = api.train_writer(rows, base=decoder, out=tmp_path / "one", task="summarise", settings=settings)
-    again = api.train_writer(rows, parent=tmp_path / "one", settings={"data.illegible": "warn"})
+    first = writers.train_writer(rows, base=decoder, out=tmp_path / "one", task="summarise", settings=settings)
+    again = writers.train_writer(rows, parent=tmp_path / "one", settings={"data.illegible": "warn"})
     assert again.writing.kind == first.writing.kind == "summarise"
     first.close()
     again.close()

@@ -48,7 +48,7 @@ def run(
     coverage: Annotated[Path | None, typer.Option("--coverage", metavar="FILE")] = None,
 ) -> Answer:
     """Answer the rows, compare with their labels and draw who is taken for whom."""
-    from tsugiki import api
+    from tsugiki import api, sets, writers
     from tsugiki.composed.folder import is_set
 
     named: Any = {"text": text, "pair": pair, "label": label, "domains": domains, "sheet": sheet, "encoding": encoding}
@@ -57,16 +57,16 @@ def run(
         for option, value in (one | {"--merge-labels": merge_labels or None}).items():
             if value is not None:
                 raise ConfigError("cli.evaluate.of_one_adapter", option=option, folder=folder)
-        found = api.evaluate_set(api.load_set(folder, base), rows, split=split, **named)
+        found = sets.evaluate_set(sets.load_set(folder, base), rows, split=split, **named)
         return Answer(found.to_dict(), of_set(found))
-    if api.is_writer(folder):
+    if writers.is_writer(folder):
         from tsugiki.cli import writing
 
         for_labels: Any = {"--picture": picture, "--coverage": coverage, "--pair": pair, "--domains": domains}
         for_labels |= {"--target-precision": target_precision, "--merge-labels": merge_labels}
         writing.refuse("writing.not_for_writers", folder, for_labels)
         columns: Any = {"text": text, "label": label, "sheet": sheet, "encoding": encoding}
-        written = api.evaluate_writer(api.load_writer(folder, base), rows, split=split, **columns)
+        written = writers.evaluate_writer(writers.load_writer(folder, base), rows, split=split, **columns)
         return Answer(written.to_dict(), writing.evaluated(written))
     evaluation = api.evaluate(
         api.load(folder, base),

@@ -66,9 +66,10 @@ def run(
         raise ConfigError("cli.out_without_file")
     if pair is not None and file == "-":
         raise ConfigError("cli.pair_of_lines")
-    from tsugiki.api import is_writer, load_either, load_writer
+    from tsugiki.api import load_either
     from tsugiki.cli import writing
     from tsugiki.data.answers import format_of
+    from tsugiki.writers import is_writer, load_writer
 
     if out is not None:
         format_of(out, Path(str(file)))

@@ -96,8 +96,8 @@ def run(
     )
     whole: Any = {"base": base, "out": out, "parent": parent, "config": config, "settings": chosen}
     if _writes(task, parent, config, chosen):
-        from tsugiki.api import train_writer_and_report
         from tsugiki.cli import writing
+        from tsugiki.writers import train_writer_and_report
 
         for_labels = {"--pair": pair, "--domains": domains, "--merge-labels": merge_labels}
         writing.refuse("writing.not_for_writers", out, for_labels | {"--target-precision": target_precision})
@@ -109,8 +109,8 @@ def run(
 
 def _writes(task: str | None, parent: Path | None, config: Path | None, settings: dict[str, str]) -> bool:
     """Whether the adapter is to write, by the task that is named, or by that of the one it goes on from."""
-    from tsugiki.api import is_writer
     from tsugiki.train.config import read_config
+    from tsugiki.writers import is_writer
     from tsugiki.writing.writing import writes
 
     if task is None and parent is not None:
