@@ -15,7 +15,7 @@ from tsugiki.base.vocabulary import Vocabulary
 from tsugiki.data.rows import Rows, Splits
 from tsugiki.data.split import stratified_split
 from tsugiki.data.texts import clip
-from tsugiki.errors import ConfigError, PackageError, RowsError
+from tsugiki.errors import BaseModelError, ConfigError, PackageError, RowsError
 from tsugiki.i18n import notify
 from tsugiki.placement.budget import Budget
 from tsugiki.placement.plan import Informed, Plan
@@ -60,6 +60,10 @@ def train_writer(splits: Splits, config: Config, parent: Package | None = None) 
     config = config.model_copy(update={"train": config.train.model_copy(update=usual)})
     writing = WRITINGS.parse({"kind": config.data.task, **config.writing.model_dump(include={"prompt", "metric"})})
     train, held = _parts(splits, config)
+    # An encoder would be said to lack the weights of a head that it never had.
+    lowest = load_base(config.base, precision=config.precision, exit=1)
+    if not lowest.anatomy.causal:
+        raise BaseModelError("base.cannot_write", name=lowest.name)
     base = load_base(config.base, precision=config.precision, head=True)
     vocabulary = Vocabulary(base)
     for texts in (train.texts, train.labels or ()):
