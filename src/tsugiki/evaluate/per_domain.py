@@ -5,7 +5,6 @@ must not hold what names of domains may.
 """
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -129,27 +128,36 @@ class Loras:
         return found
 
 
-def fit_named(method: DomainMethod, job: Job, predictor: Callable[[Loras, Job], Predict]) -> Outcome:
-    """Train a LoRA for each domain, to be answered with by rows that name theirs.
+class NamedMethod(DomainMethod):
+    """A LoRA for each domain, of which each row names its own when it is answered."""
 
-    Args:
-        method: rank and alpha.
-        job: rows with domains.
-        predictor: how they answer.
-    """
-    method.require(job)
-    base = method.open_base(job)
-    loras, train_s = trained(method, job, base, base.model)
-    predict = predictor(loras, job)
-    return Outcome(
-        variant=f"{len(loras.domains)} domains, rate {job.learning_rate:g}",
-        curve=((train_s, job.validation_score(predict)),),
-        num_trainable=loras.num_trained,
-        train_s=train_s,
-        cache_s=0.0,
-        predict=predict,
-        save=lambda folder: loras.save(folder, job.dtype),
-    )
+    def predictor(self, loras: Loras, job: Job) -> Predict:
+        """How rows that name their domain are answered."""
+        raise NotImplementedError(type(self).__name__)
+
+    def fit(self, job: Job) -> Outcome:
+        """Train each domain apart.
+
+        Raises:
+            RowsError: rows have no domains.
+        """
+        self.require(job)
+        base = self.open_base(job)
+        loras, train_s = trained(self, job, base, base.model)
+        predict = self.predictor(loras, job)
+        return Outcome(
+            variant=f"{len(loras.domains)} domains, rate {job.learning_rate:g}",
+            curve=((train_s, job.validation_score(predict)),),
+            num_trainable=loras.num_trained,
+            train_s=train_s,
+            cache_s=0.0,
+            predict=predict,
+            save=lambda folder: loras.save(folder, job.dtype),
+        )
+
+    def load(self, folder: Path, job: Job) -> Predict:
+        """All of them on one base, not merged: another one may be wanted next."""
+        return self.predictor(Loras.load(self, folder, job), job)
 
 
 def trained(method: DomainMethod, job: Job, base: Base, body: nn.Module) -> tuple[Loras, float]:
