@@ -51,7 +51,6 @@ def test_what_a_model_does_with_its_logits_is_found(family, settings):
 
 def test_what_is_not_known_is_refused():
     model: Any = tiny("llama", head=True)
-    model.lm_head.register_forward_hook(lambda *args: None)
     forward = model.forward
 
     def odd(*args, **more):

@@ -80,5 +80,7 @@ def test_an_empty_target_is_refused(tsugiki, decoder, rows):
     assert found.code != 0 and "rows.missing_labels" in found.err and not Path("it").exists()
 
 
-def test_sampling_is_for_writers(tsugiki, tmp_path):
-    assert tsugiki("predict", "nowhere", "--text", "oil", "--temperature", 1).code != 0
+@pytest.mark.parametrize("option", [("--temperature", 1), ("--top-p", 0.5), ("--stop", "."), ("--max-new", 3)])
+def test_sampling_is_for_writers(tsugiki, option):
+    found = tsugiki("predict", "labels", "--text", "oil", *option)
+    assert found.code != 0 and "writing.only_writers" in found.err and option[0] in found.err

@@ -9,10 +9,9 @@ import time
 import torch
 
 from tsugiki.data.split import folds
-from tsugiki.manifest import HeadFacts, Placement
 from tsugiki.train.candidate import Candidate
 from tsugiki.train.head import PENALTIES, fit_path
-from tsugiki.train.heads import features_of
+from tsugiki.train.heads import features_of, headed
 from tsugiki.train.loop import Labelled
 
 ALL_ROWS = "head of all rows"
@@ -49,17 +48,4 @@ def crossed_head(train: Labelled, held: Labelled, states: tuple[int, ...], seed:
     *_, head = fit_path(features[known], targets[known], task, _PENALTIES[: best + 1])
     spent = time.perf_counter() - began
     unseen = logits[best, len(train.targets) :]
-    score, loss = task.measure(unseen, held.targets)
-    return Candidate(
-        variant=ALL_ROWS,
-        score=score,
-        loss=loss,
-        train_s=spent,
-        predicted_s=0.0,
-        num_trainable=head.weight.numel() + head.bias.numel(),
-        curve=((spent, score),),
-        placement=Placement(boundary=max(states), exit=max(states)),
-        head=HeadFacts(states=states),
-        tensors={"head.weight": head.weight, "head.bias": head.bias},
-        logits=unseen,
-    )
+    return headed(ALL_ROWS, head, states, task.measure(unseen, held.targets), unseen, spent)

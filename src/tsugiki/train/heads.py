@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TypeVar
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 from tsugiki.data.lexicon import STRENGTHS, Lexicon
 from tsugiki.manifest import HeadFacts, Placement
 from tsugiki.train.candidate import Candidate
-from tsugiki.train.head import PENALTIES, fit_path
+from tsugiki.train.head import PENALTIES, LinearHead, fit_path
 from tsugiki.train.loop import Labelled
 
 T = TypeVar("T")
@@ -37,8 +38,32 @@ def head_candidate(train: Labelled, held: Labelled, states: tuple[int, ...]) -> 
     spent = time.perf_counter() - began
     tried = [(measure(head.scores(features_of(held, states)), held.targets), head) for head in heads]
     (score, loss), head = max(tried, key=lambda pair: (pair[0][0], -pair[0][1])) if len(held.rows) else middle(tried)
+    gap = measure(head.scores(features_of(train, states)), train.targets)[0] - score
+    found = headed("head", head, states, (score, loss), head.scores(features_of(held, states)), spent)
+    return replace(found, start=heads[0], gap=gap)
+
+
+def headed(
+    variant: str,
+    head: LinearHead,
+    states: tuple[int, ...],
+    measured: tuple[float, float],
+    logits: Tensor,
+    spent: float,
+) -> Candidate:
+    """A head on frozen states as a candidate.
+
+    Args:
+        variant: its name.
+        head: that was fitted.
+        states: that it reads.
+        measured: score and loss on the validation rows.
+        logits: of these rows, (M, C).
+        spent: seconds.
+    """
+    score, loss = measured
     return Candidate(
-        variant="head",
+        variant=variant,
         score=score,
         loss=loss,
         train_s=spent,
@@ -48,9 +73,7 @@ def head_candidate(train: Labelled, held: Labelled, states: tuple[int, ...]) -> 
         placement=Placement(boundary=max(states), exit=max(states)),
         head=HeadFacts(states=states),
         tensors={"head.weight": head.weight, "head.bias": head.bias},
-        logits=head.scores(features_of(held, states)),
-        start=heads[0],
-        gap=measure(head.scores(features_of(train, states)), train.targets)[0] - score,
+        logits=logits,
     )
 
 
