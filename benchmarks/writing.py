@@ -4,8 +4,8 @@
 from, 75 to choose by, 150 to report on; six passes in batches of eight rows for all, the same prompts, end marker and
 supervised tokens, float32. Ours as it comes (three boundaries raced). LoRA on all linear layers, rank 8, and full
 fine-tuning take the better of two learning rates, and the best of their passes on validation. Seconds are those of the
-run that won, with all candidates of ours and its cache; `to_lora_s` those until the loss on validation is as low as the
-best of LoRA's. Scores are those of the task over answers of the likeliest tokens. Results are kept by set and method.
+run that won, with all candidates of ours and its cache. Scores are those of the task over answers of the likeliest
+tokens. Results are kept by set and method.
 """
 
 import argparse
