@@ -2,9 +2,10 @@
 
 `python -m benchmarks.few --data FOLDER --out FILE`. 32, 64 and 128 rows of a set, three draws each, of which every
 method has the same to learn from and the same to choose by (ours, with as few as 64, learns from both); at most 1,000
-test rows. Sets with fewer than two rows for each class are left out at that size. The baselines take ten passes in batches of eight, since five in batches of 32 are five
-steps, and LoRA's rate is chosen on the first draw of each set and size. The means are over sets; their interval is that
-of 2,000 resamples of whole sets and draws. Runs are kept by the digest of their job.
+test rows. Sets with fewer than two rows for each class are left out at that size. The baselines take ten passes in
+batches of eight, since five in batches of 32 are five steps, and LoRA's rate is chosen on the first draw of each set
+and size. The means are over sets; their interval is that of 2,000 resamples of whole sets and draws. Runs are kept by
+the digest of their job.
 """
 
 import argparse
